@@ -1,0 +1,123 @@
+"""The bundle, the folder that is served: a graph, what it means, and the hashes of everything beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import BundleError
+from pipeline.hparams import NetworkSpec
+from pipeline.storage import replacing, sha256_of, write_json
+
+SCHEMA = 1
+GRAPH = "forecaster.onnx"
+DESCRIPTION = "forecaster.json"
+_SPEC = ("cell", "context_length", "horizon", "quantiles", "hparams")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory.
+
+    Attributes:
+        graph: the ONNX model.
+        spec: the network's cell, lengths, quantiles and hyperparameters.
+        meta: all of forecaster.json.
+    """
+
+    graph: bytes
+    spec: NetworkSpec
+    meta: Mapping[str, Any]
+
+
+def save_bundle(
+    folder: Path,
+    *,
+    spec: NetworkSpec,
+    members: Sequence[Mapping[str, NDArray[Any]]],
+    calibration: NDArray[np.float64] | None,
+    meta: Mapping[str, Any],
+) -> None:
+    """Writes forecaster.onnx, then forecaster.json with the sha256 of every other file in the folder.
+
+    Args:
+        folder: where the networks' own files already are; is made where it is missing.
+        spec: the network, the same for all members.
+        members: [K] the weights of each seed's network, as `network.network_weights` gives them.
+        calibration: [H, Q] what `calibration.conformal_offsets` gave, or None.
+        meta: what else forecaster.json says: freq, columns, repair, season_length, seeds, ids, ranges, hashes.
+    """
+    from pipeline.onnx_graph import build_graph  # a server loads bundles, and has no need of onnx
+
+    with replacing(folder / GRAPH) as beside:
+        beside.write_bytes(build_graph(spec, members, calibration))
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    described = {
+        "schema": SCHEMA,
+        "name": "gatecast",
+        **spec.to_json(),
+        "parameters": sum(weights.size for weights in members[0].values()),
+        "calibrated": calibration is not None,
+        **meta,
+        "files": {
+            file.relative_to(folder).as_posix(): sha256_of(file) for file in files if file != folder / DESCRIPTION
+        },
+    }
+    write_json(described, folder / DESCRIPTION)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Reads what `save_bundle` wrote, and checks that the graph is the one it wrote.
+
+    Args:
+        folder: the bundle.
+
+    Returns:
+        The bundle, wholly in memory.
+
+    Raises:
+        BundleError: a file is missing or altered, or the bundle's schema is another.
+    """
+    path = folder / DESCRIPTION
+    try:
+        meta = json.loads(_read(path))
+    except ValueError as error:
+        raise BundleError(f"{path} is no JSON: {error}; {_restore(folder)}") from None
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{path} has a schema that this version cannot read, which reads {SCHEMA}. Received: {schema!r}; "
+            f"run `dvc repro` with this version, or install the version that wrote it"
+        )
+    try:
+        spec = NetworkSpec.from_json({key: meta[key] for key in _SPEC})
+        expected = meta["files"][GRAPH]
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{path} is incomplete: {error}; {_restore(folder)}") from None
+    graph = _read(folder / GRAPH)
+    received = hashlib.sha256(graph).hexdigest()
+    if received != expected:
+        raise BundleError(
+            f"{folder / GRAPH} was altered: sha256 {expected} is expected. Received: {received}; {_restore(folder)}"
+        )
+    return Bundle(graph, spec, meta)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{path} not found; run `dvc repro` to train it, or name another folder") from None
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}; make it readable") from None
+
+
+def _restore(folder: Path) -> str:
+    return f"bring it back with `dvc checkout {folder}`"

@@ -1,0 +1,249 @@
+"""The forecasting network: recurrence over segments, normalised per window, quantiles out.
+
+Segments and the parallel decoder follow SegRNN (arXiv 2308.11200). Normalisation is inside, so a
+network is a pure function of raw history and equivariant to affine changes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from math import expm1, log
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from pipeline.cells import CELLS
+from pipeline.errors import BundleError
+from pipeline.hparams import NetworkSpec
+from pipeline.storage import replacing
+
+
+@keras.saving.register_keras_serializable("gatecast")
+class SegmentNetwork(keras.Model):  # type: ignore[misc]
+    """Forecasts quantiles of the next steps from raw history.
+
+    Inputs: `history [N, C]` in float64 (anything where not observed) and `observed [N, C]`, 1 or 0.
+    Output: `[N, H, Q]` in float64, ascending along the last axis.
+
+    Args:
+        spec: cell, lengths, quantiles and hyperparameters.
+    """
+
+    def __init__(self, spec: NetworkSpec, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.spec = spec
+        h = spec.hparams
+        recurrent = getattr(layers, CELLS[spec.cell].layer)
+        self.embedding = layers.Dense(h.units, activation="relu", name="embedding")
+        # Only arguments inside the envelope of the cuDNN kernels: their defaults.
+        self.recurrent = [
+            recurrent(h.units, return_sequences=True, return_state=True, name=f"recurrent_{i}") for i in range(h.layers)
+        ]
+        self.drop = layers.Dropout(h.dropout)
+        self.head = layers.Dense(
+            h.segment_length * len(spec.quantiles), bias_initializer=_InitialQuantiles(spec.quantiles), name="head"
+        )
+        self.embedding.build((None, spec.past_segments, 2 * h.segment_length))
+        for layer in self.recurrent:
+            layer.build((None, spec.past_segments, h.units))
+        self.head.build((None, spec.future_segments, h.units))
+        self.position = self.add_weight(
+            shape=(spec.future_segments, h.units),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            name="position",
+        )
+        self.built = True
+
+    def build(self, input_shape: Any = None) -> None:
+        """Everything is built with the object: its shapes are in the spec."""
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """Forecasts.
+
+        Args:
+            inputs: `history [N, C]` and `observed [N, C]`.
+            training: whether dropout is on.
+
+        Returns:
+            Quantiles `[N, H, Q]` in the units of the history.
+        """
+        z, mask, location, scale = self._normalise(inputs["history"], inputs["observed"])
+        states = self._encode(self._segments(z, mask), training)
+        quantiles = _spread(self._decode(states, training), len(self.spec.quantiles) // 2)
+        forecast = ops.cast(quantiles, "float64") * scale[:, :, None] + location[:, :, None]
+        return ops.expm1(forecast) if self.spec.hparams.transform == "log1p" else forecast
+
+    def get_config(self) -> dict[str, Any]:
+        """The spec; the weights are stored apart."""
+        return {"spec": self.spec.to_json(), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SegmentNetwork:
+        """Builds the network that `get_config` describes."""
+        return cls(NetworkSpec.from_json(config["spec"]), name=config["name"])
+
+    def _normalise(self, history: Any, observed: Any) -> tuple[Any, Any, Any, Any]:
+        """Normalised values and mask of the context used, location and scale [N, 1] of each window."""
+        h = self.spec.hparams
+        seen = ops.cast(observed, "float64") > 0
+        x = ops.where(seen, ops.cast(history, "float64"), ops.zeros((), "float64"))
+        if h.transform == "log1p":
+            x = ops.log1p(x)
+        steps = ops.arange(1, self.spec.context_length + 1, dtype="int32")
+        latest = ops.argmax(ops.where(seen, steps, 0), axis=1)[:, None]
+        last = ops.take_along_axis(x, latest, axis=1)
+        # Differences to an observed value are exact zeros for a constant series, whatever its size.
+        mask = ops.cast(seen, "float64")[:, -h.context_used :]
+        d = (x[:, -h.context_used :] - last) * mask
+        count = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
+        mean = ops.sum(d, axis=1, keepdims=True) / count
+        centred = (d - mean) * mask
+        scale = ops.sqrt(ops.sum(centred * centred, axis=1, keepdims=True) / count)
+        offset = mean if h.location == "mean" else ops.zeros_like(mean)
+        inverse = ops.where(scale > 0, 1.0 / ops.where(scale > 0, scale, 1.0), 0.0)
+        z = (d - offset) * mask * inverse
+        return ops.cast(z, "float32"), ops.cast(mask, "float32"), last + offset, scale
+
+    def _segments(self, z: Any, mask: Any) -> Any:
+        """Segments [N, S, 2 * segment_length] of values and of what was observed."""
+        spec, length = self.spec, self.spec.hparams.segment_length
+        missing = spec.past_segments * length - spec.hparams.context_used
+        shape = (-1, spec.past_segments, length)
+        parts = [ops.reshape(ops.pad(part, ((0, 0), (missing, 0))), shape) for part in (z, mask)]
+        return ops.concatenate(parts, axis=2)
+
+    def _encode(self, segments: Any, training: bool | None) -> list[list[Any]]:
+        """The final states of each recurrent layer."""
+        x = self.embedding(segments)
+        states = []
+        for i, layer in enumerate(self.recurrent):
+            x, *state = layer(self.drop(x, training=training) if i else x)
+            states.append(state)
+        return states
+
+    def _decode(self, states: list[list[Any]], training: bool | None) -> Any:
+        """Every future segment at once, by one step of the same cells: [N, H, Q] before they are spread."""
+        spec = self.spec
+        future, units, quantiles = spec.future_segments, spec.hparams.units, len(spec.quantiles)
+        n = ops.shape(states[0][0])[0]
+        x = ops.reshape(ops.broadcast_to(self.position, (n, future, units)), (-1, units))
+        for i, (layer, state) in enumerate(zip(self.recurrent, states, strict=True)):
+            x = self.drop(x, training=training) if i else x
+            x, _ = layer.cell(x, [ops.repeat(s, future, axis=0) for s in state])
+        out = self.head(self.drop(x, training=training))
+        return ops.reshape(out, (-1, future * spec.hparams.segment_length, quantiles))[:, : spec.horizon]
+
+
+def _spread(raw: Any, centre: int) -> Any:
+    """Quantiles that cannot cross: the median, and steps away from it that are never negative."""
+    median = raw[..., centre : centre + 1]
+    above = ops.cumsum(ops.softplus(raw[..., centre + 1 :]), axis=-1)
+    below = ops.flip(ops.cumsum(ops.softplus(ops.flip(raw[..., :centre], axis=-1)), axis=-1), axis=-1)
+    return ops.concatenate([median - below, median, median + above], axis=-1)
+
+
+@keras.saving.register_keras_serializable("gatecast")
+class _InitialQuantiles(keras.initializers.Initializer):  # type: ignore[misc]
+    """Starts the head with the quantiles of a normal distribution of half the window's scale."""
+
+    def __init__(self, quantiles: tuple[float, ...]) -> None:
+        self.quantiles = tuple(quantiles)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        normal = [NormalDist(0, 0.5).inv_cdf(q) for q in self.quantiles]
+        centre = len(normal) // 2
+        gaps = [abs(a - b) for a, b in zip(normal, normal[1:], strict=False)]
+        biases = [log(expm1(gap)) for gap in gaps]
+        row = [*biases[:centre], 0.0, *biases[centre:]]
+        return ops.convert_to_tensor(np.tile(row, shape[0] // len(row)), dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"quantiles": list(self.quantiles)}
+
+
+def pinball_loss(target: Any, forecast: Any, loss_scale: Any, quantiles: tuple[float, ...]) -> Any:
+    """Mean pinball loss over all quantiles, in units of each series' standard deviation.
+
+    Args:
+        target: [N, H], NaN where missing; missing targets add nothing.
+        forecast: [N, H, Q].
+        loss_scale: [N] standard deviation of each window's series over the training part; a window of a
+            series that never changes (0) adds nothing.
+        quantiles: [Q].
+
+    Returns:
+        A scalar.
+    """
+    scale = loss_scale[:, None]
+    known = tf.math.is_finite(target) & (scale > 0)
+    inverse = tf.where(scale > 0, 1.0 / tf.where(scale > 0, scale, 1.0), 0.0)
+    # The difference is taken in float64, where an offset costs nothing; the rest fits in float32.
+    error = (tf.where(known, target, 0.0)[:, :, None] - forecast) * inverse[:, :, None]
+    error = tf.where(known[:, :, None], tf.cast(error, tf.float32), 0.0)
+    q = tf.constant(quantiles, tf.float32)
+    return 2.0 * tf.reduce_mean(tf.maximum(q * error, (q - 1.0) * error))
+
+
+def network_weights(network: SegmentNetwork) -> dict[str, np.ndarray[Any, Any]]:
+    """The weights by name: `embedding/kernel`, `embedding/bias`, `recurrent_0/kernel`, `recurrent_0/recurrent_kernel`,
+    `recurrent_0/bias`, …, `position`, `head/kernel`, `head/bias`, in Keras' own layouts."""
+    weights = {"position": np.asarray(network.position)}
+    for layer in (network.embedding, network.head):
+        weights |= {f"{layer.name}/kernel": np.asarray(layer.kernel), f"{layer.name}/bias": np.asarray(layer.bias)}
+    for layer in network.recurrent:
+        cell = layer.cell
+        weights |= {
+            f"{layer.name}/kernel": np.asarray(cell.kernel),
+            f"{layer.name}/recurrent_kernel": np.asarray(cell.recurrent_kernel),
+            f"{layer.name}/bias": np.asarray(cell.bias),
+        }
+    return weights
+
+
+def save_network(network: SegmentNetwork, path: Path) -> None:
+    """Writes a `.keras` file whose bytes depend on the network alone.
+
+    Keras writes the date, the archive's clock times and memory addresses into it; they are taken out.
+    """
+    with replacing(path) as beside:
+        raw = beside.with_suffix(".keras")
+        network.save(raw)
+        with zipfile.ZipFile(raw) as source, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as target:
+            for name in sorted(source.namelist()):
+                content = source.read(name)
+                if name.endswith(".json"):
+                    content = json.dumps(_timeless(json.loads(content)), sort_keys=True).encode()
+                target.writestr(zipfile.ZipInfo(name), content)
+        raw.unlink()
+
+
+def load_network(path: Path) -> SegmentNetwork:
+    """Reads what `save_network` wrote."""
+    network = keras.models.load_model(path, compile=False)
+    if not isinstance(network, SegmentNetwork):
+        raise BundleError(f"{path} holds no SegmentNetwork. Received: {type(network).__name__}; train it again")
+    return network
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _timeless(v) for k, v in value.items() if k not in ("date_saved", "shared_object_id")}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+def recurrent_kernel(network: SegmentNetwork) -> str:
+    """Which kernels the recurrent layers run on here: `cudnn` or `standard`, read off the traced graph."""
+    spec = network.spec
+    shape = (2, spec.context_length)
+    graph = tf.function(network).get_concrete_function(
+        {"history": tf.TensorSpec(shape, tf.float64), "observed": tf.TensorSpec(shape, tf.float32)}
+    )
+    definition = graph.graph.as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    return "cudnn" if any(node.op.startswith("CudnnRNN") for node in nodes) else "standard"

@@ -1,0 +1,335 @@
+"""The schema of params.yaml: frozen, complete, no hidden defaults; a bad value gives one clear line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from annotated_types import Ge, Gt, Le, Len, Lt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.cells import CELLS
+from pipeline.errors import ParamsError
+
+T = TypeVar("T")
+RangeT = TypeVar("RangeT", "IntRange", "FloatRange")
+
+
+def _one_or_several(value: object) -> object:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("values repeat")
+    return values
+
+
+def _known_cell_or_best(name: str) -> str:
+    if name != "best" and name not in CELLS:
+        raise ValueError(f"best, or one of {', '.join(CELLS)}")
+    return name
+
+
+def _known_cell(name: str) -> str:
+    if name not in CELLS:
+        raise ValueError(f"a cell is one of {', '.join(CELLS)}")
+    return name
+
+
+Columns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Len(1)]
+CellName = Annotated[str, AfterValidator(_known_cell)]
+Steps = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(1), Lt(2**31)]  # Keras Tuner takes a seed of 0 for "draw one"
+Frequency = Annotated[
+    Annotated[str, Len(1), Tag("alias")] | Annotated[Steps, Tag("whole")],
+    Discriminator(lambda value: "whole" if isinstance(value, int) else "alias"),
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RepairParams(_Section):
+    """What to do with input that is not clean."""
+
+    duplicate_rows: Literal["drop", "error"]
+    conflicting_rows: Literal["error", "first", "last", "mean"]
+    null_time: Literal["error", "drop"]
+    bad_time: Literal["error", "drop"]
+    off_grid: Literal["error", "drop"]
+    bad_value: Literal["error", "missing"]
+    infinite: Literal["error", "missing"]
+    gaps: Literal["missing", "error"]
+    constant: Literal["keep", "drop", "error"]
+    short: Literal["error", "drop"]
+
+
+class DataParams(_Section):
+    """Where the data is and what its columns mean."""
+
+    path: Annotated[str, Len(1)]
+    pattern: Annotated[str, Len(1)]
+    format: Literal["csv", "parquet", "tsf"]
+    delimiter: Annotated[str, Len(1, 1)]
+    decimal: Annotated[str, Len(1, 1)]
+    encoding: str
+    id_col: str | None
+    time_col: Columns | None
+    time_format: str | None
+    timezone: str | None
+    target_col: Columns | None
+    freq: Frequency
+    end: str | int | None
+    min_history: Steps
+    repair: RepairParams
+
+    @model_validator(mode="after")
+    def _columns_named(self) -> Self:
+        if self.format != "tsf" and (self.time_col is None or self.target_col is None):
+            raise ValueError("time_col and target_col are needed unless format is tsf")
+        return self
+
+
+class WindowParams(_Section):
+    """Cutoffs and splits, in steps from each series' end."""
+
+    context_length: Steps
+    horizon: Steps
+    val_size: Steps
+    test_size: Steps
+    step_size: Steps
+    stride: Steps
+    min_context: Steps
+
+    @model_validator(mode="after")
+    def _splits_hold_a_window(self) -> Self:
+        for name in ("val_size", "test_size"):
+            if getattr(self, name) < self.horizon:
+                raise ValueError(f"{name} {getattr(self, name)} is shorter than horizon {self.horizon}")
+        return self
+
+
+def _check_range(self: RangeT) -> RangeT:
+    if self.min >= self.max:
+        raise ValueError(f"min {self.min} is not below max {self.max}")
+    if self.sampling == "log" and self.min <= 0:
+        raise ValueError(f"min {self.min} is not positive, as sampling: log needs")
+    return self
+
+
+def _symmetric(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+    if 0.5 not in quantiles:
+        raise ValueError("0.5, the median, is needed")
+    if any(a >= b for a, b in zip(quantiles, quantiles[1:], strict=False)):
+        raise ValueError("quantiles ascend")
+    if any(abs(a + b - 1) > 1e-9 for a, b in zip(quantiles, reversed(quantiles), strict=True)):
+        raise ValueError("quantiles are symmetric around 0.5, so that pairs of them make intervals")
+    return quantiles
+
+
+class IntRange(_Section):
+    """A range of a whole-numbered hyperparameter, both ends included."""
+
+    min: int
+    max: int
+    step: Annotated[int, Ge(1)] | None = None
+    sampling: Literal["linear", "log"] = "linear"
+
+    _ordered = model_validator(mode="after")(_check_range)
+
+
+class FloatRange(_Section):
+    """A range of a real hyperparameter, both ends included."""
+
+    min: float
+    max: float
+    step: Annotated[float, Gt(0)] | None = None
+    sampling: Literal["linear", "log"] = "linear"
+
+    _ordered = model_validator(mode="after")(_check_range)
+
+
+def _range_or_choices(value: object) -> str:
+    return "range" if isinstance(value, dict | IntRange | FloatRange) else "choices"
+
+
+PositiveInts = Annotated[
+    Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1), AfterValidator(_distinct), Tag("choices")]
+    | Annotated[IntRange, Tag("range")],
+    Discriminator(_range_or_choices),
+]
+Fractions = Annotated[
+    Annotated[tuple[Annotated[float, Ge(0), Lt(1)], ...], Len(1), AfterValidator(_distinct), Tag("choices")]
+    | Annotated[FloatRange, Tag("range")],
+    Discriminator(_range_or_choices),
+]
+Shares = Annotated[tuple[Annotated[float, Gt(0), Le(1)], ...], Len(1), AfterValidator(_distinct)]
+Rates = Annotated[
+    Annotated[tuple[Annotated[float, Gt(0)], ...], Len(1), AfterValidator(_distinct), Tag("choices")]
+    | Annotated[FloatRange, Tag("range")],
+    Discriminator(_range_or_choices),
+]
+
+
+class SearchSpace(_Section):
+    """The hyperparameters of one cell: a list of choices each, or a range."""
+
+    segment_length: PositiveInts
+    units: PositiveInts
+    layers: PositiveInts
+    dropout: Fractions
+    learning_rate: Rates
+    batch_size: PositiveInts
+    context_share: Shares
+    location: Annotated[tuple[Literal["last", "mean"], ...], Len(1), AfterValidator(_distinct)]
+    transform: Annotated[tuple[Literal["none", "log1p"], ...], Len(1), AfterValidator(_distinct)]
+
+
+class TuneParams(_Section):
+    """The hyperparameter search."""
+
+    algorithm: Literal["random", "bayesian", "hyperband"]
+    max_trials: Annotated[int, Ge(1)]
+    parallel: Annotated[int, Ge(1)]
+    seed: Seed
+    max_epochs: Annotated[int, Ge(1)]
+    patience: Annotated[int, Ge(1)]
+    windows_per_epoch: Annotated[int, Ge(1)] | None
+    space: dict[CellName, SearchSpace]
+
+
+class TrainParams(_Section):
+    """The training of the networks that are served."""
+
+    seeds: Annotated[tuple[Seed, ...], Len(1), AfterValidator(_distinct)]
+    parallel: Annotated[int, Ge(1)]
+    max_epochs: Annotated[int, Ge(1)]
+    patience: Annotated[int, Ge(1)]
+    windows_per_epoch: Annotated[int, Ge(1)] | None
+    require_cudnn: bool
+
+
+class CalibrateParams(_Section):
+    """The calibration of the intervals."""
+
+    method: Literal["conformal", "none"]
+
+
+class BaselinesParams(_Section):
+    """The forecasters to beat."""
+
+    ridge_alphas: Annotated[tuple[Annotated[float, Gt(0)], ...], Len(1), AfterValidator(_distinct)]
+
+
+class EvaluateParams(_Section):
+    """How errors are measured."""
+
+    season_length: Steps
+
+
+class CompareParams(_Section):
+    """What decides between the cells."""
+
+    metric: Literal["mae", "rmse", "smape", "mase", "rmsse", "scaled_crps"]
+
+
+class ServeParams(_Section):
+    """Which bundle is served."""
+
+    cell: Annotated[str, AfterValidator(_known_cell_or_best)]
+
+
+class ComputeParams(_Section):
+    """What the machine gives."""
+
+    threads: Annotated[int, Ge(1), Le(256)]
+
+
+class Params(_Section):
+    """The whole of params.yaml."""
+
+    cells: Annotated[tuple[CellName, ...], Len(1), AfterValidator(_distinct)]
+    quantiles: Annotated[tuple[Annotated[float, Gt(0), Lt(1)], ...], AfterValidator(_symmetric)]
+    data: DataParams
+    window: WindowParams
+    tune: TuneParams
+    train: TrainParams
+    calibrate: CalibrateParams
+    baselines: BaselinesParams
+    evaluate: EvaluateParams
+    compare: CompareParams
+    serve: ServeParams
+    compute: ComputeParams
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        for cell in self.cells:
+            if cell not in self.tune.space:
+                raise ValueError(f"cells names {cell}, but tune.space has no {cell}")
+        if self.serve.cell != "best" and self.serve.cell not in self.cells:
+            raise ValueError(f"serve.cell {self.serve.cell} is not among cells {list(self.cells)}")
+        return self
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Reads and checks params.yaml.
+
+    Args:
+        path: the file, in YAML 1.2 as DVC reads it.
+
+    Returns:
+        The checked parameters.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or a value is not allowed; every bad
+            value is named by its path, with the value received and what is allowed.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} not found; run from the folder that holds it") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        # Through JSON, strict means strict on types but a list is a tuple.
+        return Params.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        raise ParamsError(f"{path}: " + "; ".join(_describe(error))) from None
+
+
+def _describe(error: ValidationError) -> list[str]:
+    """One phrase for every bad value."""
+    phrases = []
+    tags = {"range", "choices", "alias", "whole"}
+    items = error.errors(include_url=False)
+    inner = [item["loc"] for item in items]
+    for item in items:
+        loc = item["loc"]
+        if any(other[: len(loc)] == loc and len(other) > len(loc) for other in inner):
+            continue  # the value inside is the one to mend
+        where = ".".join(str(key) for key in loc if key not in tags) or "(top level)"
+        received = json.dumps(item["input"], default=str)
+        allowed = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            phrases.append(f"{where}: this key is missing; the committed params.yaml shows it")
+        elif item["type"] == "extra_forbidden":
+            phrases.append(f"{where}: unknown key; remove it or mend its name. Received: {received}")
+        elif len(received) > 120:
+            phrases.append(f"{where}: {allowed}")
+        else:
+            phrases.append(f"{where}: {allowed}. Received: {received}")
+    return phrases

@@ -1,0 +1,42 @@
+"""TensorFlow, loaded without the dozens of lines it prints past every log level."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Before TensorFlow is loaded: the bits of a trained network depend on the first.
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drops what native code writes to standard error inside the block; exceptions pass as ever."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def load_tensorflow(threads: int) -> None:
+    """Loads TensorFlow and fixes what the bits of its results depend on; to be called before anything uses it.
+
+    Args:
+        threads: of one operation; operations run one after the other.
+    """
+    os.environ.update(ENVIRONMENT)
+    with quiet_stderr():
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+        tf.zeros(1)

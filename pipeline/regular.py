@@ -1,0 +1,241 @@
+"""Long rows -> regular grids: one row per series and timestamp, on the grid, without gaps."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.checks import failure, received
+from pipeline.frequency import Bools, Grid, Int64s, suggest_frequency
+from pipeline.rows import Int32s, Rows, Source
+
+_COARSE_FROM = 8  # distances between rows from which "never one step apart" is no accident
+_SPARSE = 100  # absent steps per row beyond which a gap is taken for a wrong timestamp
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Long rows, sorted, with their places on a grid.
+
+    Attributes:
+        rows: the long rows.
+        grid: the grid.
+        ordinals: [R] steps from the grid's origin.
+        phases: [R] equal within a series.
+    """
+
+    rows: Rows
+    grid: Grid
+    ordinals: Int64s
+    phases: Int64s
+
+
+def keep_one_per_time(rows: Rows, source: Source) -> Rows:
+    """Sorts rows by series and time, and settles those that share both.
+
+    Args:
+        rows: the long rows, in any order.
+        source: the frame they come from.
+
+    Returns:
+        One row per series and timestamp, sorted.
+
+    Raises:
+        DataError: `row-duplicate` or `row-conflicting`.
+    """
+    rows = _sorted(rows)
+    same = (rows.series[1:] == rows.series[:-1]) & (rows.ds[1:] == rows.ds[:-1])
+    if not same.any():
+        return rows
+    shared = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    table = pd.DataFrame({"group": np.cumsum(np.append(True, ~same))[shared], "y": rows.y[shared], "row": shared})
+    table["again"] = table.duplicated(["group", "y"])
+    values = table[~table["again"]]
+    repeats = _in_file_order(table.loc[table["again"], "row"].to_numpy(), rows)
+    others = _in_file_order(values.loc[values.duplicated("group"), "row"].to_numpy(), rows)
+    source.ledger.settle(
+        "row-duplicate",
+        rows.series[repeats],
+        first=lambda: (source.moment(rows, repeats[0]), f"the same row again. {received(rows.y[repeats[0]])}"),
+    )
+    policy = source.ledger.settle(
+        "row-conflicting",
+        rows.series[others],
+        first=lambda: (source.moment(rows, others[0]), f"another value than before. {received(rows.y[others[0]])}"),
+    )
+    return _one_each(rows, table, policy)
+
+
+def _one_each(rows: Rows, table: pd.DataFrame, policy: str) -> Rows:
+    """Keeps one row of each group in `table`; rows of a group are in file order there."""
+    chosen = table.drop_duplicates("group", keep="last" if policy == "last" else "first")
+    keep = np.ones(len(rows.y), np.bool_)
+    keep[table["row"].to_numpy()] = False
+    keep[chosen["row"].to_numpy()] = True
+    if policy == "mean":
+        # Sorted, so that the order of the rows does not decide the last bits of the sum.
+        means = table[~table["again"]].sort_values(["group", "y"]).groupby("group")["y"].mean()
+        rows = dataclasses.replace(rows, y=rows.y.copy())
+        rows.y[chosen["row"].to_numpy()] = means.loc[chosen["group"]].to_numpy()
+    return rows.where(keep)
+
+
+def place_on_grid(rows: Rows, source: Source) -> Placed:
+    """Finds each row's place on the grid of data.freq, and settles rows that have none.
+
+    Steps of equal length start at each series' own phase, calendar steps at the calendar's days; the phase that most
+    rows of a series have is the series'.
+
+    Args:
+        rows: one row per series and timestamp, sorted.
+        source: the frame they come from.
+
+    Returns:
+        The rows on the grid.
+
+    Raises:
+        DataError: `freq-mismatch`, also where half of the rows or more do not fit; `panel-empty`.
+    """
+    if not len(rows.ds):
+        raise failure("panel-empty", source.provenance.name(), "no rows left")
+    grid = Grid.spanning(source.frequency, int(rows.ds.min()), int(rows.ds.max()))
+    ordinals, phases, fits = grid.locate(rows.ds)
+    on = fits & (phases == _phases_of_series(rows.series, phases, fits))
+    if on.all():
+        return Placed(rows, grid, ordinals, phases)
+    off = _in_file_order(np.flatnonzero(~on), rows)
+
+    def first() -> tuple[str, str]:
+        return source.moment(rows, off[0]), f"does not fit data.freq {source.columns.freq!r}{_suggestion(rows, source)}"
+
+    if 2 * len(off) >= len(on):
+        where, what = first()
+        raise failure("freq-mismatch", where, f"{what} (the first of {len(off):,} in {len(on):,} rows)")
+    source.ledger.settle("freq-mismatch", rows.series[off], first=first)
+    return Placed(rows.where(on), grid, ordinals[on], phases[on])
+
+
+def fill_grid(placed: Placed, source: Source) -> Rows:
+    """Puts the missing steps of each series between its first and its last row.
+
+    Args:
+        placed: the rows on the grid.
+        source: the frame they come from.
+
+    Returns:
+        Rows without gaps; those put in have a y of NaN and the origin of their series' first row.
+
+    Raises:
+        DataError: `gap`, `gap-huge`, or `freq-mismatch` where no two rows are one step apart.
+    """
+    rows, starts = placed.rows, _starts(placed.rows.series)
+    distances = np.diff(placed.ordinals)
+    distances[starts[1:] - 1] = 1
+    _settle_gaps(rows, distances, source)
+    if (distances == 1).all():
+        return rows
+    places = np.cumsum(np.append(0, distances))
+    steps = int(places[-1]) + 1
+    y = np.full(steps, np.nan)
+    y[places] = rows.y
+    lengths = np.diff(np.append(places[starts], steps))
+    ordinals = np.repeat(placed.ordinals[starts] - places[starts], lengths) + np.arange(steps)
+    ds = placed.grid.times(ordinals, np.repeat(placed.phases[starts], lengths))
+    return Rows(np.repeat(rows.series[starts], lengths), ds, y, np.repeat(rows.origin[starts], lengths))
+
+
+def _settle_gaps(rows: Rows, distances: Int64s, source: Source) -> None:
+    inside = rows.series[1:] == rows.series[:-1]
+    if np.count_nonzero(inside) >= _COARSE_FROM and int(distances[inside].min()) > 1:
+        what = f"no two rows are one step of data.freq {source.columns.freq!r} apart{_suggestion(rows, source)}"
+        raise failure("freq-mismatch", source.moment(rows, np.argmax(inside)), what)
+    before = np.flatnonzero(distances > 1)
+    absent = distances[before] - 1
+
+    def describe(row: np.intp) -> tuple[str, str]:
+        after = source.user_time(rows.ds[row + 1])
+        return source.moment(rows, row), f"{distances[row] - 1:,} steps are absent before {after}"
+
+    if absent.sum() > _SPARSE * (len(rows.ds) + _COARSE_FROM):
+        raise failure("gap-huge", *describe(np.argmax(distances)))
+    source.ledger.settle("gap", rows.series[before], first=lambda: describe(before[0]), amounts=absent)
+
+
+def choose_series(rows: Rows, source: Source, *, min_history: int) -> Rows:
+    """Settles series that say too little, and leaves out those that the policies drop.
+
+    Args:
+        rows: rows without gaps.
+        source: the frame they come from.
+        min_history: steps that a series has at least.
+
+    Returns:
+        The rows of the series that stay.
+
+    Raises:
+        DataError: `series-unobserved`, `series-short`, `series-constant`; `panel-empty`.
+    """
+    starts = _starts(rows.series)
+    lengths = np.diff(np.append(starts, len(rows.series)))
+    lowest, highest = np.fmin.reduceat(rows.y, starts), np.fmax.reduceat(rows.y, starts)
+    unobserved = np.isnan(lowest)
+    short = ~unobserved & (lengths < min_history)
+    constant = ~unobserved & ~short & (lowest == highest)
+
+    def drops(code: str, found: Bools, what: str) -> Bools:
+        number = np.argmax(found)
+        said = what.format(steps=lengths[number], wanted=min_history, value=lowest[number])
+        place = source.place(rows, starts[number])
+        policy = source.ledger.settle(code, rows.series[starts[found]], first=lambda: (place, said))
+        return found & (policy == "drop")
+
+    dropped = (
+        drops("series-unobserved", unobserved, "the series has no values")
+        | drops("series-short", short, "the series has {steps:,} steps, data.min_history is {wanted:,}")
+        | drops("series-constant", constant, "the series is always {value}")
+    )
+    if dropped.all():
+        raise failure("panel-empty", source.provenance.name(), "no series left")
+    return rows.where(np.repeat(~dropped, lengths)) if dropped.any() else rows
+
+
+def _starts(series: Int32s) -> NDArray[np.intp]:
+    return np.flatnonzero(np.append(True, series[1:] != series[:-1]))
+
+
+def _in_file_order(positions: NDArray[np.intp], rows: Rows) -> NDArray[np.intp]:
+    return positions[np.argsort(rows.origin[positions], kind="stable")]
+
+
+def _sorted(rows: Rows) -> Rows:
+    later = (rows.series[1:] == rows.series[:-1]) & (rows.ds[1:] >= rows.ds[:-1])
+    if (later | (rows.series[1:] > rows.series[:-1])).all():
+        return rows
+    return rows.where(np.lexsort((rows.ds, rows.series)))
+
+
+def _phases_of_series(series: Int32s, phases: Int64s, fits: Bools) -> Int64s:
+    """The phase of each row's series: what most of its rows have, and among equals the earliest."""
+    starts = np.append(True, series[1:] != series[:-1])
+    first = np.repeat(phases[starts], np.diff(np.append(np.flatnonzero(starts), len(series))))
+    if (fits & (phases == first)).all():
+        return first
+    votes = pd.DataFrame({"series": series[fits], "phase": phases[fits]})
+    counts = votes.groupby(["series", "phase"], sort=False).size().rename("count").reset_index()
+    counts = counts.sort_values(["series", "count"], ascending=[True, False]).drop_duplicates("series")
+    chosen = np.full(int(series.max()) + 1, -1, np.int64)
+    chosen[counts["series"].to_numpy()] = counts["phase"].to_numpy()
+    return chosen[series]
+
+
+def _suggestion(rows: Rows, source: Source) -> str:
+    """What the longest series looks like."""
+    if source.frequency.whole_numbered:
+        return ""
+    longest = np.argmax(np.bincount(rows.series))
+    suggestion = suggest_frequency(rows.ds[rows.series == longest])
+    return "" if suggestion in (None, source.columns.freq) else f"; the data looks like {suggestion!r}"

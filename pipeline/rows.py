@@ -1,0 +1,237 @@
+"""Raw rows -> long rows: ids, timestamps and values, read and checked one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.checks import Ledger, failure, received
+from pipeline.columns import Columns, Layout, find_layout
+from pipeline.frequency import Bools, Frequency, Int64s, parse_frequency
+from pipeline.params import RepairParams
+from pipeline.provenance import Provenance
+from pipeline.timestamps import (
+    AWARE,
+    NAIVE,
+    NULL,
+    OK,
+    REPEATED,
+    SKIPPED,
+    UNREADABLE,
+    Times,
+    factorize_text,
+    grid_time_of,
+    read_times,
+    to_user_time,
+)
+from pipeline.values import read_numbers
+
+Int32s = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Long rows: one per timestamp and target column.
+
+    Attributes:
+        series: [R] number of the series.
+        ds: [R] grid time.
+        y: [R] value, NaN where missing.
+        origin: [R] position in the raw frame.
+    """
+
+    series: Int32s
+    ds: Int64s
+    y: Floats
+    origin: Int64s
+
+    def where(self, chosen: Any) -> Rows:
+        """The chosen rows, by mask or by position."""
+        return Rows(self.series[chosen], self.ds[chosen], self.y[chosen], self.origin[chosen])
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the checks know of the frame: how to name its parts, and the ledger of its repairs.
+
+    Attributes:
+        frame: the raw frame, of N rows.
+        columns: how the user names things.
+        frequency: as `columns.freq`.
+        layout: the columns that are read, K of them targets.
+        provenance: where its rows come from.
+        ids: [S] the series, sorted.
+        series: [N, K] the number of the series of each row and target.
+        ledger: settles findings and counts repairs.
+    """
+
+    frame: pd.DataFrame
+    columns: Columns
+    frequency: Frequency
+    layout: Layout
+    provenance: Provenance
+    ids: list[str]
+    series: Int32s
+    ledger: Ledger
+
+    def cell(self, row: Any, columns: Sequence[str]) -> str:
+        """Names a cell of the raw frame: file, row, column."""
+        return f"{self.provenance.locate(row)}, column {' + '.join(map(repr, columns))}"
+
+    def value(self, row: Any, columns: Sequence[str]) -> str:
+        """Echoes a cell of the raw frame."""
+        values = [self.frame[name].iloc[int(row)] for name in columns]
+        return received(" ".join("" if pd.isna(value) else str(value) for value in values))
+
+    def place(self, rows: Rows, row: Any) -> str:
+        """Names a long row: file, row, series."""
+        return f"{self.provenance.locate(rows.origin[row])}, series {self.ids[rows.series[row]]!r}"
+
+    def moment(self, rows: Rows, row: Any) -> str:
+        """Names a long row and its timestamp."""
+        return f"{self.place(rows, row)} at {self.user_time(rows.ds[row])}"
+
+    def user_time(self, grid_time: Any) -> str:
+        """Writes a grid time in the user's zone."""
+        if self.frequency.whole_numbered:
+            return str(int(grid_time))
+        ds = pd.Series(np.asarray([grid_time], np.int64).view("datetime64[us]"))
+        return str(to_user_time(ds, freq=self.columns.freq, timezone=self.columns.timezone).iloc[0])
+
+
+def read_rows(
+    frame: pd.DataFrame, *, columns: Columns, repair: RepairParams, end: str | int | None
+) -> tuple[Rows, Source, dict[str, int]]:
+    """Reads a raw frame.
+
+    Args:
+        frame: as for `build_panel`.
+        columns: how it names things.
+        repair: what to do with input that is not clean.
+        end: last timestamp used, in the user's time; None for all.
+
+    Returns:
+        The long rows, target by target; what later checks need; and the number of long rows `read` and of those
+        left out because they come `after_end`.
+
+    Raises:
+        DataError: what cannot be read.
+    """
+    source = _open(frame, columns, repair)
+    last = None if end is None else _read_end(end, source)
+    times = _read_times(source)
+    keep = times.state == OK
+    late = np.zeros_like(keep) if last is None else keep & (times.grid > last)
+    keep &= ~late
+    kept = np.flatnonzero(keep)
+    parts = [
+        Rows(source.series[kept, number], times.grid[kept], _read_values(source, number, keep)[kept], kept)
+        for number in range(len(source.layout.target))
+    ]
+    counts = {"read": source.series.size, "after_end": int(np.count_nonzero(late)) * len(parts)}
+    return _join(parts), source, counts
+
+
+def _join(parts: Sequence[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    fields = ("series", "ds", "y", "origin")
+    return Rows(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
+
+
+def _open(frame: pd.DataFrame, columns: Columns, repair: RepairParams) -> Source:
+    frequency = parse_frequency(columns.freq)
+    provenance = Provenance.of(frame)
+    layout = find_layout(list(frame.columns), columns, provenance.name())
+    if not len(frame):
+        raise failure("panel-empty", provenance.name(), "no rows")
+    ids, series = _read_ids(frame, layout, provenance)
+    return Source(frame, columns, frequency, layout, provenance, ids, series, Ledger(repair, ids))
+
+
+def _read_ids(frame: pd.DataFrame, layout: Layout, provenance: Provenance) -> tuple[list[str], Int32s]:
+    """The sorted ids [S], and the number of the series of each row and target [N, K]."""
+    names = list(layout.names)
+    if layout.id_col is None:
+        ids, codes = names, np.zeros(len(frame), np.int64)
+    else:
+        codes, words = factorize_text(frame[layout.id_col])
+        null = np.append(words.str.strip() == "", True)[codes]  # a code of -1 is the last
+        if null.any():
+            where = f"{provenance.locate(np.argmax(null))}, column {layout.id_col!r}"
+            raise failure("id-null", where, f"no id (the first of {np.count_nonzero(null):,})")
+        ids = [word if len(names) == 1 else f"{word}/{name}" for word in words for name in names]
+    ordered, places = np.unique(np.asarray(ids, dtype=object), return_inverse=True)
+    return [str(name) for name in ordered], places.reshape(-1, len(names)).astype(np.int32)[codes]
+
+
+def _read_end(end: str | int, source: Source) -> int:
+    time = grid_time_of(end, timezone=source.columns.timezone, frequency=source.frequency)
+    if time is None:
+        raise failure("end-unparseable", "params.yaml, data.end", f"no time of the data's kind. {received(end)}")
+    return time
+
+
+def _read_times(source: Source) -> Times:
+    times = read_times(
+        [source.frame[name] for name in source.layout.time],
+        time_format=source.layout.time_format,
+        timezone=source.columns.timezone,
+        frequency=source.frequency,
+    )
+    _settle_times(source, "time-null", times.state == NULL, "no timestamp")
+    _settle_times(source, "time-unparseable", times.state == UNREADABLE, "no readable timestamp")
+    _check_zones(source, times)
+    for state, happens in ((SKIPPED, "skips"), (REPEATED, "repeats")):
+        what = f"a local time that a clock change in {source.columns.timezone} {happens}"
+        _settle_times(source, "zone-dst", times.state == state, what)
+    return times
+
+
+def _settle_times(source: Source, code: str, wrong: Bools, what: str) -> None:
+    found, column = np.flatnonzero(wrong), source.layout.time
+    source.ledger.settle(
+        code,
+        source.series[found].reshape(-1),
+        first=lambda: (source.cell(found[0], column), f"{what}. {source.value(found[0], column)}"),
+        count=len(found),
+    )
+
+
+def _check_zones(source: Source, times: Times) -> None:
+    aware, naive = times.zone == AWARE, times.zone == NAIVE
+    if not aware.any():
+        return
+    row = int(np.argmax(aware))
+    code, what = "zone-missing", "the timestamp has a zone, data.timezone is null"
+    if naive.any():
+        row = max(row, int(np.argmax(naive)))  # the first that differs from those before it
+        code, what = "zone-mixed", f"the timestamp has {'a' if aware[row] else 'no'} zone, unlike those before it"
+    elif source.columns.timezone is not None:
+        return
+    raise failure(code, source.cell(row, source.layout.time), f"{what}. {source.value(row, source.layout.time)}")
+
+
+def _read_values(source: Source, number: int, keep: Bools) -> Floats:
+    column = source.layout.target[number]
+    y, bad = read_numbers(source.frame[column], decimal=source.provenance.decimal)
+    infinite = np.isinf(y)
+    _settle_values(source, number, code="value-text", found=np.flatnonzero(bad & keep), what="no number")
+    _settle_values(source, number, code="value-infinite", found=np.flatnonzero(infinite & keep), what="infinite")
+    # -0.0 becomes 0.0, so that equal rows are equal.
+    return np.where(infinite, np.nan, y) + 0.0 if infinite.any() else y + 0.0
+
+
+def _settle_values(source: Source, number: int, *, code: str, found: Int64s, what: str) -> None:
+    column = source.layout.target[number : number + 1]
+    source.ledger.settle(
+        code,
+        source.series[found, number],
+        first=lambda: (source.cell(found[0], column), f"{what}. {source.value(found[0], column)}"),
+    )

@@ -1,0 +1,72 @@
+"""Stage tune@{cell}: the search over windows of the fit part -> models/tuned/{cell}.json."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.executor import Workers, workers
+from pipeline.params import Params, load_params
+from pipeline.progress import Progress
+from pipeline.scratch import scratch
+from pipeline.search import Ledger, Outcome, Proposal, search, summarise
+from pipeline.stages import run_stage
+from pipeline.storage import write_json
+from pipeline.windows import load_fit, require_transformable
+from pipeline.worker import prepare, run_trial
+
+FIT = Path("data/windows/fit")
+
+
+def main() -> None:
+    params, cell = load_params(), sys.argv[1]
+    tune, space = params.tune, params.tune.space[cell]
+    fit = load_fit(FIT)
+    require_transformable(fit, space.transform)
+    budgetless = tune.model_dump(
+        mode="json", exclude={"space", "max_trials"}
+    )  # more trials go on from the earlier ones
+    values = {
+        "cell": cell,
+        "tune": budgetless,
+        "space": space.model_dump(mode="json"),
+        "quantiles": params.quantiles,
+        "threads": params.compute.threads,
+    }
+    with scratch(f"tune-{cell}", inputs=[FIT], values=values) as folder:
+        ledger = Ledger(folder / "ledger.jsonl")
+        progress = Progress(f"tune@{cell}", "trial", total=tune.max_trials, done=len(ledger.rows()))
+        with workers(tune.parallel, initializer=prepare, arguments=(FIT, params.compute.threads)) as pool:
+            rows = search(
+                tune,
+                space,
+                run_round=lambda proposals: run_round(pool, proposals, cell, params, progress),
+                ledger=ledger,
+            )
+        write_json(
+            summarise(cell, rows, tune, space, context_length=fit.train.context_length),
+            Path(f"models/tuned/{cell}.json"),
+        )
+
+
+def run_round(
+    pool: Workers, proposals: Sequence[Proposal], cell: str, params: Params, progress: Progress
+) -> Iterator[tuple[int, Outcome]]:
+    """Runs the trials of a round in the pool; a trial that raises or dies has failed."""
+    tune = params.tune
+    calls: list[tuple[Any, ...]] = [
+        (cell, params.quantiles, proposal, tune.patience, tune.windows_per_epoch) for proposal in proposals
+    ]
+    for i, result in pool.map(run_trial, calls):
+        outcome = result if isinstance(result, Outcome) else Outcome(None, 0, None, describe(result))
+        progress.step(f"{proposals[i].trial}", score=outcome.score, note=outcome.error or f"{outcome.epochs} epochs")
+        yield i, outcome
+
+
+def describe(error: Exception) -> str:
+    """An error as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,30 @@
+"""Stage window: the panel -> data/windows/fit and data/windows/test."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.params import load_params
+from pipeline.series import load_panel
+from pipeline.stages import run_stage
+from pipeline.windows import save_windows
+
+
+def main() -> None:
+    params = load_params()
+    panel = load_panel(Path("data/series"))
+    frame = panel.frame
+    ids, lengths = np.unique(frame["unique_id"].to_numpy(dtype=str), return_counts=True)
+    ends = np.cumsum(lengths)[:-1]
+    save_windows(
+        [str(name) for name in ids],
+        np.split(frame["y"].to_numpy(dtype=np.float64), ends),
+        np.split(frame["ds"].to_numpy(), ends),
+        params.window,
+        meta={"freq": panel.freq, "timezone": panel.timezone},
+        folder=Path("data/windows"),
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,264 @@
+"""Cutoffs, splits and windows. Windows are views into the flat values of all series, never materialised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from pipeline.errors import GatecastError
+from pipeline.params import WindowParams
+from pipeline.storage import read_json, replacing, write_json
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of one split.
+
+    Attributes:
+        values: [T] all series end to end, each after `context_length` missing steps; NaN is missing.
+        positions: [N] for each window the index into `values` of its first target step.
+        series: [N] for each window the number of its series.
+        context_length: steps of history in a window.
+        horizon: steps of target in a window.
+    """
+
+    values: Floats
+    positions: Ints
+    series: Ints
+    context_length: int
+    horizon: int
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def contexts(self, rows: slice | Ints = slice(None)) -> Floats:
+        """The history [N, C] of the chosen windows; NaN is missing or before the series' start."""
+        views: Floats = sliding_window_view(self.values, self.context_length)
+        return views[self.positions[rows] - self.context_length]
+
+    def targets(self, rows: slice | Ints = slice(None)) -> Floats:
+        """The target [N, H] of the chosen windows; NaN is missing."""
+        views: Floats = sliding_window_view(self.values, self.horizon)
+        return views[self.positions[rows]]
+
+
+@dataclass(frozen=True)
+class FitSet:
+    """All that tuning and training may see.
+
+    Attributes:
+        ids: [S] the series.
+        train: windows whose targets lie in the training part.
+        val: windows whose targets lie in the validation part.
+        loss_scale: [S] standard deviation of each series over its training part (0: it never changes).
+        history: for each series its values before the validation part, which scale MASE there.
+        meta: frequency, time zone and range of the fit part.
+    """
+
+    ids: list[str]
+    train: Windows
+    val: Windows
+    loss_scale: Floats
+    history: list[Floats]
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What only evaluation may see.
+
+    Attributes:
+        ids: [S] the series.
+        windows: windows whose targets lie in the test part.
+        ds: [T] timestamp of every step of `windows.values` (NaT in the padding), or whole numbers.
+        history: for each series its values before the test part, which scale MASE.
+        meta: frequency and time zone.
+    """
+
+    ids: list[str]
+    windows: Windows
+    ds: NDArray[Any]
+    history: list[Floats]
+    meta: dict[str, Any]
+
+
+def cutoffs_from_end(first: int, last: int, step: int) -> Ints:
+    """Positions of first target steps from `last` back to `first`, `step` apart, ascending."""
+    return np.arange(last, first - 1, -step, dtype=np.int64)[::-1]
+
+
+def split_positions(length: int, params: WindowParams) -> tuple[Ints, Ints, Ints]:
+    """First target steps of the training, validation and test windows of a series of `length` steps."""
+    p = params
+    test_start = length - p.test_size
+    val_start = test_start - p.val_size
+    return (
+        cutoffs_from_end(max(p.min_context, 1), val_start - p.horizon, p.stride),
+        cutoffs_from_end(max(val_start, 1), test_start - p.horizon, p.step_size),
+        cutoffs_from_end(max(test_start, 1), length - p.horizon, p.step_size),
+    )
+
+
+def save_windows(
+    ids: list[str],
+    series: list[Floats],
+    times: list[NDArray[Any]],
+    params: WindowParams,
+    *,
+    meta: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Splits every series and writes `folder/fit` and `folder/test`.
+
+    Args:
+        ids: [S] names of the series.
+        series: for each series its values on the regular grid; NaN is missing.
+        times: for each series its timestamps.
+        params: lengths, in steps from each series' end.
+        meta: frequency and time zone of the panel.
+        folder: where both outputs go.
+
+    Raises:
+        GatecastError: a split has no window.
+    """
+    positions = [split_positions(len(values), params) for values in series]
+    fit_lengths = [max(len(values) - params.test_size, 0) for values in series]
+    fit_values = [values[:length] for values, length in zip(series, fit_lengths, strict=True)]
+    longest = max(map(len, series))
+    splits = {}
+    for place, (name, values) in enumerate((("training", fit_values), ("validation", fit_values), ("test", series))):
+        splits[name] = _usable(values, [p[place] for p in positions], params)
+        if not len(splits[name]):
+            raise GatecastError(
+                f"no {name} window: the longest of {len(series)} series has {longest} steps, and window.test_size "
+                f"{params.test_size}, val_size {params.val_size}, horizon {params.horizon} and min_context "
+                f"{params.min_context} leave none; make them smaller or bring longer series"
+            )
+    train_lengths = [max(length - params.val_size, 0) for length in fit_lengths]
+    train_parts = [values[:length] for values, length in zip(series, train_lengths, strict=True)]
+    shape = {"context_length": params.context_length, "horizon": params.horizon}
+    fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True) if n]
+    span = {"start": str(min(t[0] for t in fit_times)), "end": str(max(t[-1] for t in fit_times))}
+    with replacing(folder / "fit") as out:
+        _write_part(out, ids, fit_values, {**meta, **shape, "range": span})
+        np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
+        np.save(out / "loss_scale.npy", np.array([_std(values) for values in train_parts]))
+        np.save(out / "train.npy", splits["training"])
+        np.save(out / "val.npy", splits["validation"])
+    with replacing(folder / "test") as out:
+        _write_part(out, ids, series, {**meta, **shape})
+        np.save(out / "fit_lengths.npy", np.array(fit_lengths, np.int64))
+        np.save(out / "ds.npy", np.concatenate(times))
+        np.save(out / "test.npy", splits["test"])
+
+
+def load_fit(folder: Path) -> FitSet:
+    """Reads what `save_windows` wrote to `fit`."""
+    ids, values, lengths, meta = _read_part(folder)
+    starts = _starts(lengths)
+    train_lengths = np.load(folder / "train_lengths.npy")
+    padded = _pad(values, lengths, meta["context_length"], np.nan)
+    return FitSet(
+        ids=ids,
+        train=_windows(padded, np.load(folder / "train.npy"), starts, meta),
+        val=_windows(padded, np.load(folder / "val.npy"), starts, meta),
+        loss_scale=np.load(folder / "loss_scale.npy"),
+        history=[values[start : start + n] for start, n in zip(starts, train_lengths, strict=True)],
+        meta=meta,
+    )
+
+
+def load_test(folder: Path) -> TestSet:
+    """Reads what `save_windows` wrote to `test`."""
+    ids, values, lengths, meta = _read_part(folder)
+    starts = _starts(lengths)
+    ds = np.load(folder / "ds.npy")
+    filler = np.datetime64("NaT") if ds.dtype.kind == "M" else np.iinfo(np.int64).min
+    return TestSet(
+        ids=ids,
+        windows=_windows(
+            _pad(values, lengths, meta["context_length"], np.nan), np.load(folder / "test.npy"), starts, meta
+        ),
+        ds=_pad(ds, lengths, meta["context_length"], filler),
+        history=[
+            values[start : start + n] for start, n in zip(starts, np.load(folder / "fit_lengths.npy"), strict=True)
+        ],
+        meta=meta,
+    )
+
+
+def _usable(values: list[Floats], positions: list[Ints], params: WindowParams) -> Ints:
+    """Flat first target steps [N] of the windows with something observed in context and in target."""
+    starts = _starts(np.array([len(v) for v in values], np.int64))
+    seen = np.concatenate([[0], np.cumsum(np.isfinite(np.concatenate(values)))])
+    flat = np.concatenate([p + start for p, start in zip(positions, starts, strict=True)])
+    first = np.repeat(starts, [len(p) for p in positions])
+    context = seen[flat] - seen[np.maximum(flat - params.context_length, first)]
+    target = seen[flat + params.horizon] - seen[flat]
+    usable: Ints = flat[(context > 0) & (target > 0)]
+    return usable
+
+
+def _write_part(out: Path, ids: list[str], values: list[Floats], meta: dict[str, Any]) -> None:
+    out.mkdir()
+    np.save(out / "values.npy", np.concatenate(values))
+    np.save(out / "lengths.npy", np.array([len(v) for v in values], np.int64))
+    write_json(ids, out / "ids.json")
+    write_json(meta, out / "meta.json")
+
+
+def _read_part(folder: Path) -> tuple[list[str], Floats, Ints, dict[str, Any]]:
+    ids, meta = read_json(folder / "ids.json"), read_json(folder / "meta.json")
+    return ids, np.load(folder / "values.npy"), np.load(folder / "lengths.npy"), meta
+
+
+def _starts(lengths: Ints) -> Ints:
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+
+
+def _pad(values: NDArray[Any], lengths: Ints, before: int, filler: object) -> NDArray[Any]:
+    """Puts `before` fillers in front of every series, so that a short history needs no special case."""
+    padded = np.full(len(values) + before * len(lengths), filler, values.dtype)
+    series = np.repeat(np.arange(len(lengths)), lengths)
+    padded[np.arange(len(values)) + before * (series + 1)] = values
+    return padded
+
+
+def _windows(padded: Floats, flat: Ints, starts: Ints, meta: dict[str, Any]) -> Windows:
+    context_length = meta["context_length"]
+    series = np.searchsorted(starts, flat, side="right").astype(np.int64) - 1
+    return Windows(padded, flat + context_length * (series + 1), series, context_length, meta["horizon"])
+
+
+def _std(values: Floats) -> float:
+    observed = values[np.isfinite(values)]
+    return float(np.std(observed)) if len(observed) else 0.0
+
+
+def require_transformable(fit: FitSet, transforms: Sequence[str]) -> None:
+    """Checks that the values suit the transforms that the search may choose.
+
+    Raises:
+        GatecastError: `log1p` may be chosen and there are negative values.
+    """
+    lowest = float(np.nanmin(fit.train.values))
+    if "log1p" in transforms and lowest < 0:
+        raise GatecastError(
+            f"tune.space: transform log1p needs values that are never negative. Received: {lowest:g} in the fit part; "
+            "take log1p out of the transform choices"
+        )
+
+
+def split_missing(contexts: Floats) -> tuple[Floats, NDArray[np.float32]]:
+    """The network's two inputs: history [N, C] with 0 where it is missing, and what of it was observed."""
+    seen = np.isfinite(contexts)
+    return np.where(seen, contexts, 0.0), seen.astype(np.float32)

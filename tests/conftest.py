@@ -1,0 +1,37 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.params import WindowParams
+from pipeline.windows import FitSet, load_fit, save_windows
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of public data sets that GATECAST_DATA names."""
+    folder = os.environ.get("GATECAST_DATA")
+    if not folder:
+        pytest.skip("GATECAST_DATA names no folder of public data sets")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_fit(tmp_path_factory: pytest.TempPathFactory) -> FitSet:
+    """Two noisy seasonal series with missing steps, split and windowed: context 24, horizon 6."""
+    folder = tmp_path_factory.mktemp("windows")
+    rng = np.random.default_rng(7)
+    steps = np.arange(160)
+    series = [10 * k + np.sin(steps * np.pi / 6) + 0.1 * rng.standard_normal(160) for k in (1, 2)]
+    series[1][[40, 41, 90]] = np.nan
+    times = [np.datetime64("2020-01-01") + steps.astype("timedelta64[D]")] * 2
+    params = WindowParams(
+        context_length=24, horizon=6, val_size=24, test_size=24, step_size=1, stride=1, min_context=24
+    )
+    save_windows(["a", "b"], series, times, params, meta={"freq": "D", "timezone": None}, folder=folder)
+    return load_fit(folder / "fit")

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.errors import ParamsError
+from pipeline.params import load_params
+
+COMMITTED = Path(__file__).parents[1] / "params.yaml"
+YAML_12 = YAML(typ="safe", pure=True)
+
+
+def committed() -> dict[str, Any]:
+    return dict(YAML_12.load(COMMITTED.read_text()))
+
+
+def keys(section: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    optional = {"min", "max", "step", "sampling"}
+    for name, value in section.items():
+        if name in optional:
+            continue
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from keys(value, (*path, name))
+
+
+def written(tmp_path: Path, params: dict[str, Any]) -> Path:
+    path = tmp_path / "params.yaml"
+    YAML_12.dump(params, path)
+    return path
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    params = copy.deepcopy(committed())
+    *parents, last = path.split(".")
+    section = params
+    for name in parents:
+        section = section[name]
+    section[last] = value
+    return params
+
+
+def test_the_committed_file_is_valid() -> None:
+    assert load_params(COMMITTED).cells == ("lstm", "gru")
+
+
+@pytest.mark.parametrize("key", list(keys(committed())), ids=".".join)
+def test_every_key_is_needed(key: tuple[str, ...], tmp_path: Path) -> None:
+    params = committed()
+    section = params
+    for name in key[:-1]:
+        section = section[name]
+    del section[key[-1]]
+    if key[:2] == ("tune", "space") and key[2:] == ("rnn",):
+        load_params(written(tmp_path, params))  # a search space is needed only for the cells in use
+        return
+    with pytest.raises(ParamsError, match=key[-1]):
+        load_params(written(tmp_path, params))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("cells", ["lsm"], r'cells\.0: a cell is one of lstm, gru, rnn\. Received: "lsm"'),
+        ("cells", [], r"cells: .*at least 1"),
+        ("cells", ["gru", "gru"], r"cells: values repeat"),
+        ("quantiles", [0.1, 0.9], r"quantiles: 0\.5, the median, is needed"),
+        ("quantiles", [0.1, 0.5, 0.8], r"quantiles: .*symmetric"),
+        ("quantiles", [0.9, 0.5, 0.1], r"quantiles: .*ascend"),
+        ("quantiles", [0, 0.5, 1], r"quantiles\.0: .*greater than 0"),
+        ("data.format", "xml", r"data\.format: .*'csv', 'parquet' or 'tsf'\. Received: \"xml\""),
+        ("data.delimiter", ",,", r"data\.delimiter: .*at most 1"),
+        ("data.time_col", None, r"data: time_col and target_col are needed"),
+        ("data.freq", [1], r"data\.freq: "),
+        ("data.freq", 0, r"data\.freq: .*greater than or equal to 1\. Received: 0"),
+        ("data.repair.gaps", "interpolate", r"data\.repair\.gaps: .*'missing' or 'error'"),
+        ("window.horizon", "two", r'window\.horizon: .*integer\. Received: "two"'),
+        ("window.horizon", 26.5, r"window\.horizon: .*integer.*Received: 26\.5"),
+        ("window.val_size", 20, r"window: val_size 20 is shorter than horizon 26"),
+        ("tune.seed", 0, r"tune\.seed: .*Received: 0"),
+        ("tune.sede", 1, r"tune\.sede: unknown key"),
+        ("tune.space.lstm.units", {"min": 3, "max": 2}, r"tune\.space\.lstm\.units: min 3 is not below max 2"),
+        ("tune.space.lstm.units", [], r"tune\.space\.lstm\.units: "),
+        ("tune.space.lstm.dropout", [1.0], r"tune\.space\.lstm\.dropout\.0: .*less than 1"),
+        (
+            "tune.space.gru.learning_rate",
+            {"min": 0.0, "max": 0.1, "sampling": "log"},
+            r"learning_rate: min 0\.0 is not positive",
+        ),
+        ("tune.space.gru.transform", ["sqrt"], r"transform\.0: .*'none' or 'log1p'"),
+        ("tune.space.xyz", {}, r"tune\.space\.xyz"),
+        ("serve.cell", "rnn", r"serve\.cell rnn is not among cells"),
+        ("serve.cell", "bst", r"serve\.cell: best, or one of lstm, gru, rnn"),
+        ("compute.threads", True, r"compute\.threads: "),
+    ],
+)
+def test_a_bad_value_is_told_in_one_line_with_its_path(key: str, value: Any, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=told) as caught:
+        load_params(written(tmp_path, changed(key, value)))
+    assert "\n" not in str(caught.value)
+
+
+def test_all_bad_values_are_told_at_once(tmp_path: Path) -> None:
+    params = changed("window.horizon", 0)
+    params["tune"]["patience"] = -1
+    with pytest.raises(ParamsError, match=r"window\.horizon.*tune\.patience"):
+        load_params(written(tmp_path, params))
+
+
+def test_yaml_is_read_as_dvc_reads_it(tmp_path: Path) -> None:
+    text = COMMITTED.read_text().replace("{min: 1.0e-3, max: 1.0e-2, sampling: log}", "[1e-3]")
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    assert load_params(path).tune.space["gru"].learning_rate == (0.001,)
+
+
+def test_what_is_no_yaml_and_what_is_missing_are_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    with pytest.raises(ParamsError, match="not found"):
+        load_params(path)
+    path.write_text("cells: [lstm")
+    with pytest.raises(ParamsError, match="not valid YAML") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+    path.write_text("")
+    with pytest.raises(ParamsError, match="params.yaml: "):
+        load_params(path)
+
+
+def test_params_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(COMMITTED).window.horizon = 3  # type: ignore[misc]

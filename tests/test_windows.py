@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import GatecastError
+from pipeline.params import WindowParams
+from pipeline.windows import Floats, load_fit, load_test, require_transformable, save_windows, split_positions
+
+
+@st.composite
+def window_params(draw: st.DrawFn) -> WindowParams:
+    horizon = draw(st.integers(1, 8))
+    return WindowParams(
+        context_length=draw(st.integers(1, 20)),
+        horizon=horizon,
+        val_size=horizon + draw(st.integers(0, 12)),
+        test_size=horizon + draw(st.integers(0, 12)),
+        step_size=draw(st.integers(1, 5)),
+        stride=draw(st.integers(1, 3)),
+        min_context=draw(st.integers(1, 6)),
+    )
+
+
+@given(window_params(), st.integers(1, 120))
+def test_the_windows_of_a_split_lie_in_it_and_end_where_it_ends(params: WindowParams, length: int) -> None:
+    p = params
+    bounds = (0, max(length - p.test_size - p.val_size, 0), max(length - p.test_size, 0), length)
+    for positions, start, end in zip(split_positions(length, p), bounds, bounds[1:], strict=False):
+        assert all(positions >= max(start, 1))
+        assert all(positions + p.horizon <= end)
+        if len(positions):
+            assert positions[-1] + p.horizon == end
+
+
+@given(window_params(), st.integers(60, 120))
+def test_windows_a_horizon_apart_tile_the_validation_and_test_parts(params: WindowParams, length: int) -> None:
+    params = params.model_copy(update={"step_size": params.horizon})
+    _, val, test = split_positions(length, params)
+    for positions, size in ((val, params.val_size), (test, params.test_size)):
+        covered = np.concatenate([np.arange(p, p + params.horizon) for p in positions])
+        assert len(set(covered)) == len(covered)
+        assert len(covered) == size // params.horizon * params.horizon
+
+
+@given(window_params(), st.integers(60, 120))
+def test_with_a_step_size_of_one_every_origin_is_there(params: WindowParams, length: int) -> None:
+    params = params.model_copy(update={"step_size": 1})
+    _, val, test = split_positions(length, params)
+    assert len(val) == params.val_size - params.horizon + 1
+    assert len(test) == params.test_size - params.horizon + 1
+
+
+def saved(series: list[Floats], params: WindowParams, folder: Path) -> None:
+    times = [np.datetime64("2020-01-01") + np.arange(len(v)).astype("timedelta64[D]") for v in series]
+    ids = [f"s{i}" for i in range(len(series))]
+    save_windows(ids, series, times, params, meta={"freq": "D", "timezone": None}, folder=folder)
+
+
+SMALL = WindowParams(context_length=10, horizon=3, val_size=6, test_size=6, step_size=1, stride=1, min_context=4)
+
+
+def numbered(*lengths: int) -> list[Floats]:
+    """Series whose values tell their place: 1000 * series + step."""
+    return [1000.0 * i + np.arange(n) for i, n in enumerate(lengths)]
+
+
+def test_contexts_and_targets_equal_those_cut_by_hand(tmp_path: Path) -> None:
+    series = numbered(30, 17, 40)
+    series[0][5] = np.nan
+    saved(series, SMALL, tmp_path)
+    fit, test = load_fit(tmp_path / "fit"), load_test(tmp_path / "test")
+    for windows, place in ((fit.train, 0), (fit.val, 1), (test.windows, 2)):
+        expected = [(s, p) for s, values in enumerate(series) for p in split_positions(len(values), SMALL)[place]]
+        assert len(windows) == len(expected)
+        assert [int(s) for s in windows.series] == [s for s, _ in expected]
+        for context, target, (s, p) in zip(windows.contexts(), windows.targets(), expected, strict=True):
+            history = series[s][max(p - 10, 0) : p]
+            np.testing.assert_array_equal(context, np.concatenate([np.full(10 - len(history), np.nan), history]))
+            np.testing.assert_array_equal(target, series[s][p : p + 3])
+
+
+def test_no_fit_window_touches_a_test_step(tmp_path: Path) -> None:
+    series = numbered(30, 50)
+    saved(series, SMALL, tmp_path)
+    fit = load_fit(tmp_path / "fit")
+    test_values = np.concatenate([values[-6:] for values in series])
+    assert not np.isin(fit.train.values, test_values).any()
+    assert (tmp_path / "fit").is_dir()
+    everything = b"".join(path.read_bytes() for path in sorted((tmp_path / "fit").iterdir()))
+    series[0][-6:] = -1e9
+    saved(series, SMALL, tmp_path)
+    assert everything == b"".join(path.read_bytes() for path in sorted((tmp_path / "fit").iterdir()))
+
+
+@given(st.integers(0, 29), st.floats(-1e6, 1e6))
+def test_editing_a_value_changes_no_context_of_an_earlier_cutoff(
+    tmp_path_factory: pytest.TempPathFactory, step: int, value: float
+) -> None:
+    folder = tmp_path_factory.mktemp("edit")
+    before, after = numbered(30), numbered(30)
+    after[0][step] = value
+    saved(before, SMALL, folder / "before")
+    saved(after, SMALL, folder / "after")
+    a, b = (load_test(folder / name / "test").windows for name in ("before", "after"))
+    earlier = a.positions - SMALL.context_length <= step
+    np.testing.assert_array_equal(a.contexts()[earlier], b.contexts()[earlier])
+
+
+def test_the_scaling_of_the_loss_sees_the_training_part_alone(tmp_path: Path) -> None:
+    series = numbered(30)
+    series[0][-12:] = 1e6
+    saved(series, SMALL, tmp_path)
+    assert load_fit(tmp_path / "fit").loss_scale == pytest.approx(np.std(np.arange(18)))
+
+
+def test_a_series_without_room_for_training_windows_is_still_evaluated(tmp_path: Path) -> None:
+    saved(numbered(40, 9), SMALL, tmp_path)
+    fit, test = load_fit(tmp_path / "fit"), load_test(tmp_path / "test")
+    assert set(fit.train.series) == {0}
+    assert set(test.windows.series) == {0, 1}
+
+
+def test_windows_with_nothing_observed_are_left_out(tmp_path: Path) -> None:
+    series = numbered(60)
+    series[0][20:35] = np.nan
+    saved(series, SMALL, tmp_path)
+    fit = load_fit(tmp_path / "fit")
+    assert np.isfinite(fit.train.contexts()).any(axis=1).all()
+    assert np.isfinite(fit.train.targets()).any(axis=1).all()
+    assert len(fit.train) < len(split_positions(60, SMALL)[0])
+
+
+def test_timestamps_follow_the_padded_values(tmp_path: Path) -> None:
+    saved(numbered(30, 20), SMALL, tmp_path)
+    test = load_test(tmp_path / "test")
+    windows = test.windows
+    first = test.ds[windows.positions[0]]
+    assert first == np.datetime64("2020-01-01") + np.timedelta64(24, "D")
+    assert np.isnat(test.ds[:10]).all()
+
+
+def test_history_ends_before_the_part_that_it_scales(tmp_path: Path) -> None:
+    saved(numbered(30), SMALL, tmp_path)
+    assert len(load_fit(tmp_path / "fit").history[0]) == 18
+    assert len(load_test(tmp_path / "test").history[0]) == 24
+
+
+def test_a_split_without_a_window_is_refused_with_the_lengths_that_matter(tmp_path: Path) -> None:
+    with pytest.raises(GatecastError, match="no training window.*13 steps.*test_size 6"):
+        saved(numbered(13), SMALL, tmp_path)
+    assert not (tmp_path / "fit").exists()
+
+
+def test_log1p_is_refused_for_negative_values(tmp_path: Path) -> None:
+    series = numbered(30)
+    series[0][3] = -2.0
+    saved(series, SMALL, tmp_path)
+    fit = load_fit(tmp_path / "fit")
+    require_transformable(fit, ["none"])
+    with pytest.raises(GatecastError, match="log1p.*Received: -2"):
+        require_transformable(fit, ["none", "log1p"])
