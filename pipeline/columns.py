@@ -9,6 +9,9 @@ from typing import Any
 
 from pipeline.checks import failure
 from pipeline.params import DataParams
+from pipeline.provenance import FILE, ROW
+
+_LISTED = 50  # columns that an error names
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Layout:
 
     def needed(self) -> list[str]:
         """All columns that are read."""
-        return [*([] if self.id_col is None else [self.id_col]), *self.time, *self.target]
+        return list(dict.fromkeys([*([] if self.id_col is None else [self.id_col]), *self.time, *self.target]))
 
 
 def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
@@ -98,9 +101,13 @@ def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
         layout = Layout(id_col, ("ds",), None, ("y",), target[:1])
     absent = [name for name in layout.needed() if name not in found]
     if absent:
-        names = ", ".join(repr(str(name)) for name in found if not str(name).startswith("__"))
-        raise failure("column-missing", where, f"no column {', '.join(map(repr, absent))}. Found: {names}")
+        raise failure("column-missing", where, f"no column {', '.join(map(repr, absent))}. Found: {_listing(found)}")
     for name in layout.needed():
         if list(found).count(name) > 1:
             raise failure("column-duplicate", f"{where}, column {name!r}", "occurs more than once")
     return layout
+
+
+def _listing(found: Sequence[Any]) -> str:
+    names = [repr(str(name)) for name in found if name not in (FILE, ROW)]
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.calibration import conformal_offsets
+from pipeline.calibration import conformal_offsets, normalised
 from pipeline.errors import BundleError
 from pipeline.forecaster import Forecaster
 from pipeline.hparams import NetworkSpec
@@ -38,14 +38,11 @@ def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -
     raw = Forecaster.from_graph(build_graph(spec, members, None), spec, {})
     history, observed = split_missing(windows.contexts())
     out = raw.predict_arrays(history, observed, outputs=("uncalibrated", "location", "scale"))
-    targets, forecast = windows.targets(), out["uncalibrated"]
-    if spec.hparams.transform == "log1p":
-        targets, forecast = np.log1p(np.maximum(targets, 0)), np.log1p(np.maximum(forecast, 0))
-    location, scale = out["location"], out["scale"]
-    scale = np.where(scale > 0, scale, np.nan)  # such a window has no score
-    return conformal_offsets(
-        (targets - location) / scale, (forecast - location[:, :, None]) / scale[:, :, None], spec.quantiles
+    target, forecast = (
+        normalised(values, location=out["location"], scale=out["scale"], transform=spec.hparams.transform)
+        for values in (windows.targets(), out["uncalibrated"])
     )
+    return conformal_offsets(target, forecast, spec.quantiles, independent=windows.independent())
 
 
 def parity_error(forecaster: Forecaster, keras_forecasts: NDArray[Any], contexts: Floats) -> float:

@@ -36,7 +36,7 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
     """
 
     def __init__(self, spec: NetworkSpec, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **{"name": "network", **kwargs})
         self.spec = spec
         h = spec.hparams
         recurrent = getattr(layers, CELLS[spec.cell].layer)
@@ -45,7 +45,7 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         self.recurrent = [
             recurrent(h.units, return_sequences=True, return_state=True, name=f"recurrent_{i}") for i in range(h.layers)
         ]
-        self.drop = layers.Dropout(h.dropout)
+        self.drop = layers.Dropout(h.dropout, name="dropout")
         self.head = layers.Dense(
             h.segment_length * len(spec.quantiles), bias_initializer=_InitialQuantiles(spec.quantiles), name="head"
         )

@@ -12,8 +12,9 @@ ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS
 
 
 @contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Drops what native code writes to standard error inside the block; exceptions pass as ever."""
+def quiet() -> Iterator[None]:
+    """Inside the block TensorFlow can be imported: what native code writes is dropped, exceptions pass as ever."""
+    os.environ.update(ENVIRONMENT)
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -32,8 +33,7 @@ def load_tensorflow(threads: int) -> None:
     Args:
         threads: of one operation; operations run one after the other.
     """
-    os.environ.update(ENVIRONMENT)
-    with quiet_stderr():
+    with quiet():
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)

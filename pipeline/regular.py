@@ -158,7 +158,7 @@ def _settle_gaps(rows: Rows, distances: Int64s, source: Source) -> None:
 
     def describe(row: np.intp) -> tuple[str, str]:
         after = source.user_time(rows.ds[row + 1])
-        return source.moment(rows, row), f"{distances[row] - 1:,} steps are absent before {after}"
+        return source.moment(rows, row), f"steps absent before {after}: {distances[row] - 1:,}"
 
     if absent.sum() > _SPARSE * (len(rows.ds) + _COARSE_FROM):
         raise failure("gap-huge", *describe(np.argmax(distances)))
@@ -184,7 +184,8 @@ def choose_series(rows: Rows, source: Source, *, min_history: int) -> Rows:
     lowest, highest = np.fmin.reduceat(rows.y, starts), np.fmax.reduceat(rows.y, starts)
     unobserved = np.isnan(lowest)
     short = ~unobserved & (lengths < min_history)
-    constant = ~unobserved & ~short & (lowest == highest)
+    observed = np.add.reduceat(~np.isnan(rows.y), starts, dtype=np.int64)
+    constant = (observed > 1) & ~short & (lowest == highest)
 
     def drops(code: str, found: Bools, what: str) -> Bools:
         number = np.argmax(found)

@@ -29,7 +29,7 @@ from pipeline.timestamps import (
     read_times,
     to_user_time,
 )
-from pipeline.values import read_numbers
+from pipeline.values import is_null, read_numbers
 
 Int32s = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ class Source:
     def value(self, row: Any, columns: Sequence[str]) -> str:
         """Echoes a cell of the raw frame."""
         values = [self.frame[name].iloc[int(row)] for name in columns]
-        return received(" ".join("" if pd.isna(value) else str(value) for value in values))
+        return received(" ".join("" if is_null(value) else str(value) for value in values))
 
     def place(self, rows: Rows, row: Any) -> str:
         """Names a long row: file, row, series."""

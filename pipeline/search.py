@@ -16,13 +16,14 @@ import numpy as np
 from pipeline.errors import GatecastError
 from pipeline.hparams import Hparams
 from pipeline.params import FloatRange, IntRange, SearchSpace, TuneParams
-from pipeline.quiet import load_tensorflow
+from pipeline.quiet import quiet
 
 if TYPE_CHECKING:
     import keras_tuner
 
 OBJECTIVE = "val_loss"
 ATTEMPTS_PER_TRIAL = 4  # proposals, failed and duplicate ones included, before the search gives up
+UNBOUNDED = 9999  # the budget is counted here, in completed trials; four digits number the trials
 
 Row = dict[str, Any]
 RunRound = Callable[[Sequence["Proposal"]], Iterator[tuple[int, "Outcome"]]]
@@ -200,22 +201,21 @@ def _key(values: Mapping[str, Any]) -> str:
 
 def _oracle(params: TuneParams, space: SearchSpace, folder: str) -> keras_tuner.Oracle:
     """A fresh oracle; replaying the ledger brings it to where a killed search was."""
-    load_tensorflow(threads=1)  # Keras Tuner does, and loudly
-    import keras_tuner
+    with quiet():  # it loads TensorFlow
+        import keras_tuner
 
-    attempts = ATTEMPTS_PER_TRIAL * params.max_trials
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "min"),
         "hyperparameters": _hyperparameters(space),
         "seed": params.seed,
-        "max_consecutive_failed_trials": attempts + 1,
+        "max_consecutive_failed_trials": UNBOUNDED,
     }
     if params.algorithm == "hyperband":
         oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=params.max_epochs, **common)
     elif params.algorithm == "bayesian":
-        oracle = keras_tuner.oracles.BayesianOptimizationOracle(max_trials=attempts, **common)
+        oracle = keras_tuner.oracles.BayesianOptimizationOracle(max_trials=UNBOUNDED, **common)
     else:
-        oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=attempts, **common)
+        oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=UNBOUNDED, **common)
     oracle.verbose = 0
     oracle._set_project_dir(folder, "oracle")
     return oracle

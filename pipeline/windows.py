@@ -40,6 +40,12 @@ class Windows:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def independent(self) -> float:
+        """How many windows these are worth: for each series the horizons that its cutoffs span, at least one."""
+        _, first, counts = np.unique(self.series, return_index=True, return_counts=True)
+        span = self.positions[first + counts - 1] - self.positions[first] + 1
+        return float(np.minimum(np.maximum(span / self.horizon, 1), counts).sum())
+
     def contexts(self, rows: slice | Ints = slice(None)) -> Floats:
         """The history [N, C] of the chosen windows; NaN is missing or before the series' start."""
         views: Floats = sliding_window_view(self.values, self.context_length)
@@ -89,6 +95,8 @@ class TestSet:
     ds: NDArray[Any]
     history: list[Floats]
     meta: dict[str, Any]
+
+    __test__ = False  # for pytest: no test case, whatever its name
 
 
 def cutoffs_from_end(first: int, last: int, step: int) -> Ints:

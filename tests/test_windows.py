@@ -164,3 +164,14 @@ def test_log1p_is_refused_for_negative_values(tmp_path: Path) -> None:
     require_transformable(fit, ["none"])
     with pytest.raises(GatecastError, match="log1p.*Received: -2"):
         require_transformable(fit, ["none", "log1p"])
+
+
+def test_overlapping_windows_are_worth_the_horizons_they_span(tmp_path: Path) -> None:
+    saved(numbered(40, 50), SMALL, tmp_path / "overlapping")
+    assert load_test(tmp_path / "overlapping" / "test").windows.independent() == pytest.approx(2 * 4 / 3)
+    apart = SMALL.model_copy(update={"step_size": 3})
+    saved(numbered(40, 50), apart, tmp_path / "apart")
+    assert load_test(tmp_path / "apart" / "test").windows.independent() == pytest.approx(2 * 4 / 3)
+    one = SMALL.model_copy(update={"val_size": 3, "test_size": 3})
+    saved(numbered(40, 50), one, tmp_path / "one")
+    assert load_test(tmp_path / "one" / "test").windows.independent() == 2

@@ -15,7 +15,8 @@ import numpy as np
 from pipeline.ensemble import calibrate, load_weights, parity_error
 from pipeline.errors import GatecastError
 from pipeline.executor import workers
-from pipeline.forecaster import Forecaster, save_bundle
+from pipeline.bundle import save_bundle
+from pipeline.forecaster import Forecaster
 from pipeline.hparams import Hparams, NetworkSpec
 from pipeline.metrics import score
 from pipeline.onnx_graph import build_graph
@@ -75,11 +76,11 @@ def save_model(
     calibration = calibrate(spec, members, fit.val) if params.calibrate.method == "conformal" else None
     observed = fit.train.values[np.isfinite(fit.train.values)]
     meta = {
+        "freq": params.data.freq,
         "columns": Columns.from_params(params.data).to_json(),
         "repair": params.data.repair.model_dump(),
         "season_length": params.evaluate.season_length,
         "seeds": [record["seed"] for record in records],
-        "parameters": records[0]["parameters"],
         "kernel": records[0]["kernel"],
         "ids": fit.ids,
         "training_range": fit.meta["range"],

@@ -1,0 +1,1 @@
+"""What the README states in figures, from the committed results."""

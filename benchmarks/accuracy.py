@@ -1,0 +1,135 @@
+"""Runs the pipeline's own stages on a public data set and prints its error beside published figures.
+
+    python -m benchmarks.accuracy etth1-96                 validation figures
+    python -m benchmarks.accuracy etth1-96 --split test    test figures; the look is written to test_looks.jsonl
+
+The data lies in the folder that GATECAST_DATA names. Work goes to --work, where a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.forecaster import Forecaster
+from pipeline.params import load_params
+from pipeline.storage import write_json
+from pipeline.windows import Floats, Windows, load_fit, load_test, split_missing
+
+ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+PUBLISHED = {
+    "etth1-96": {
+        "SegRNN, GRU-512 (context 720)": (0.351, 0.392),
+        "NeuralForecast GRU-128 (context 336)": (0.467, 0.433),
+    },
+}
+
+
+def main() -> None:
+    """Runs a benchmark and prints its figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(path.stem for path in (HERE / "params").glob("*.yaml")))
+    parser.add_argument("--split", choices=["val", "test"], default="val")
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
+    args = parser.parse_args()
+    work = (args.work / args.name).resolve()
+    seconds = run_stages(args.name, work)
+    figures = {
+        cell: measure(work, cell, args.split) for cell in load_params(work / "params.yaml").cells
+    }
+    result = {"name": args.name, "split": args.split, "commit": commit(), "seconds": seconds, "figures": figures}
+    if args.split == "test":
+        with (HERE / "test_looks.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({key: result[key] for key in ("name", "commit", "figures")}) + "\n")
+        machine = {"cpu": cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
+        write_json({**result, "machine": machine}, HERE / "results" / f"{args.name}.json")
+    show(result)
+
+
+def run_stages(name: str, work: Path) -> dict[str, float]:
+    """Runs ingest, window, tune and train in `work`; gives the wall time of each."""
+    data = os.environ.get("GATECAST_DATA")
+    if not data:
+        sys.exit("error: GATECAST_DATA names no folder of public data sets")
+    work.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(HERE / "params" / f"{name}.yaml", work / "params.yaml")
+    params = load_params(work / "params.yaml")
+    source = work / params.data.path
+    if not source.exists():
+        source.symlink_to(Path(data).resolve() / params.data.path)
+    stages = [("ingest",), ("window",), *(("tune", cell) for cell in params.cells), *(("train", c) for c in params.cells)]
+    seconds = {}
+    for stage in stages:
+        start = time.perf_counter()
+        command = [sys.executable, "-m", f"pipeline.stages.{stage[0]}", *stage[1:]]
+        subprocess.run(command, cwd=work, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        seconds["@".join(stage)] = round(time.perf_counter() - start, 1)
+    return seconds
+
+
+def measure(work: Path, cell: str, split: str) -> dict[str, Any]:
+    """MSE and MAE on values z-scored with the training part of each series: the ensemble's and each seed's."""
+    fit = load_fit(work / "data/windows/fit")
+    windows = fit.val if split == "val" else load_test(work / "data/windows/test").windows
+    forecaster = Forecaster.load(work / "models/trained" / cell)
+    median = list(forecaster.spec.quantiles).index(0.5)
+    totals: dict[str, list[Floats]] = {"ensemble": [], **{str(seed): [] for seed in forecaster.meta["seeds"]}}
+    for start in range(0, len(windows), 2048):
+        rows = slice(start, start + 2048)
+        out = forecaster.predict_arrays(*split_missing(windows.contexts(rows)), outputs=("forecast", "members"))
+        for key, forecast in zip(totals, (out["forecast"], *out["members"]), strict=True):
+            totals[key].append(z_errors(windows, rows, forecast[:, :, median], fit.loss_scale))
+    figures = {}
+    for key, errors in totals.items():
+        z = np.concatenate(errors)
+        figures[key] = {"mse": float(np.nanmean(z**2)), "mae": float(np.nanmean(np.abs(z)))}
+    return figures
+
+
+def z_errors(windows: Windows, rows: slice, median: Floats, scale: Floats) -> Floats:
+    """Errors [N, H] in standard deviations of each series' training part."""
+    errors: Floats = (windows.targets(rows) - median) / scale[windows.series[rows]][:, None]
+    return errors
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the figures beside the published ones."""
+    print(f"{result['name']}, {result['split']}: MSE / MAE; wall time {sum(result['seconds'].values()):.0f} s")
+    for cell, figures in result["figures"].items():
+        seeds = np.array([[f["mse"], f["mae"]] for key, f in figures.items() if key != "ensemble"])
+        mean, sd, both = seeds.mean(axis=0), seeds.std(axis=0, ddof=1), figures["ensemble"]
+        print(f"  {cell} ensemble  {both['mse']:.4f} / {both['mae']:.4f}")
+        print(f"  {cell} seeds     {mean[0]:.4f} ± {sd[0]:.4f} / {mean[1]:.4f} ± {sd[1]:.4f}")
+    if result["split"] == "test":
+        for model, (mse, mae) in PUBLISHED.get(result["name"], {}).items():
+            print(f"  {model}  {mse:.3f} / {mae:.3f}")
+
+
+def commit() -> str:
+    """The commit that the figures belong to."""
+    return subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def cpu() -> str:
+    """The model of the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Conformal calibration of prediction intervals: constants that give them the coverage they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def conformal_offsets(
+    target_z: Floats, forecast_z: Floats, quantiles: Sequence[float], *, independent: float
+) -> Floats:
+    """Finds what to add to each quantile, after "Conformalized Quantile Regression" (arXiv 1905.03222, section 4).
+
+    For each step and each symmetric pair of quantiles the score of a window is how far its target lies outside
+    the interval, negative inside. The interval is widened, or narrowed, at both ends by the score of rank
+    ceil(n * (k + 1) / k * (1 - alpha)) of n, where k is what the windows are worth. With k = n exchangeable windows that
+    is the rank of the paper, and the calibrated interval covers at least 1 - alpha. Windows that overlap repeat each
+    other: their scores are spread as those of n, but know the distribution only as well as k of them. Where the rank is
+    beyond n, the largest score is taken, and k / (k + 1) is all that is promised.
+
+    Each step stands alone. Pooling neighbouring steps was tried on simulated series and gives the same coverage:
+    the scores of neighbouring steps repeat each other.
+
+    Args:
+        target_z: [N, H] targets in units of each window's scale, as `normalised` gives them; NaN is skipped.
+        forecast_z: [N, H, Q] uncalibrated quantiles in the same units.
+        quantiles: [Q] levels, ascending, symmetric around 0.5.
+        independent: k, how many windows without overlap they are worth.
+
+    Returns:
+        [H, Q], in units of the window's scale; 0 for the median, and for a step without any score.
+    """
+    offsets = np.zeros(forecast_z.shape[1:])
+    for low in range(len(quantiles) // 2):
+        high = len(quantiles) - 1 - low
+        scores = np.maximum(forecast_z[:, :, low] - target_z, target_z - forecast_z[:, :, high])
+        width = _ranked(scores, quantiles[high] - quantiles[low], independent)
+        offsets[:, low], offsets[:, high] = -width, width
+    return offsets
+
+
+def normalised(values: Floats, *, location: Floats, scale: Floats, transform: str) -> Floats:
+    """Puts values into units of their window's scale, as the network does inside.
+
+    Args:
+        values: [N, H] or [N, H, Q] in units of the history.
+        location: [N, 1] as the graph gives it, after the transform.
+        scale: [N, 1] likewise.
+        transform: `none` or `log1p`.
+
+    Returns:
+        Of the shape of `values`; NaN where the value is missing, the scale is 0, or the transform is not defined.
+    """
+    shape: tuple[Any, ...] = (-1, *[1] * (values.ndim - 1))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        x = np.log1p(values) if transform == "log1p" else values
+        z: Floats = (x - location.reshape(shape)) / scale.reshape(shape)
+    return np.where((scale.reshape(shape) > 0) & np.isfinite(z), z, np.nan)
+
+
+def _ranked(scores: Floats, coverage: float, independent: float) -> Floats:
+    """The ceil(n * (k + 1) / k * coverage)-th smallest of the n scores of each step [H]; 0 without any."""
+    counts = np.isfinite(scores).sum(axis=0)
+    # 0.975 - 0.025 is a little more than 0.95, which must not cost a rank.
+    worth = np.maximum(np.minimum(independent, counts), 1)
+    ranks = np.ceil(np.round(counts * (worth + 1) / worth * coverage, 9)).astype(np.int64)
+    places = np.clip(np.minimum(ranks, counts) - 1, 0, None)
+    if not len(scores):
+        return np.zeros(scores.shape[1])
+    ascending = np.sort(scores, axis=0)  # NaN comes last
+    widths = np.take_along_axis(ascending, places[None, :], axis=0)[0]
+    return np.where(counts > 0, widths, 0.0)

@@ -1,0 +1,174 @@
+"""The error of a served forecaster on the test part: of the ensemble, and of every network in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.intervals import forecast_columns
+from pipeline.metrics import Scores, rounded, score, to_csv
+from pipeline.storage import replacing, write_json
+from pipeline.windows import Floats, TestSet, split_missing
+
+UNCALIBRATED = ("scaled_crps", "coverage_80", "width_80")
+
+
+class ArrayForecaster(Protocol):
+    """What is evaluated: a forecaster of arrays, as a bundle gives it."""
+
+    @property
+    def cell(self) -> str:
+        """Name of the recurrent cell."""
+
+    @property
+    def quantiles(self) -> Sequence[float]:
+        """[Q] ascending, symmetric around 0.5."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Of it, `seeds`: [K] of the networks in the ensemble."""
+
+    def predict_arrays(
+        self, history: Floats, observed: NDArray[np.float32], *, outputs: Sequence[str]
+    ) -> dict[str, Floats]:
+        """`forecast` and `uncalibrated` [N, H, Q] and `members` [K, N, H, Q] of contexts [N, C]."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a forecast of the test part is.
+
+    Attributes:
+        metrics: a JSON object.
+        forecasts: one row per window and step: `unique_id, ds, cutoff, y` and a column per model and quantile.
+        steps: one row per forecast and step of the horizon, with its errors; mean over series.
+        series: one row per forecast and series, with its errors over all cutoffs and steps.
+    """
+
+    metrics: dict[str, Any]
+    forecasts: pd.DataFrame
+    steps: pd.DataFrame
+    series: pd.DataFrame
+
+
+def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_length: int) -> Evaluation:
+    """Evaluates what is served.
+
+    Args:
+        forecaster: the served bundle.
+        test: the test part.
+        season_length: of the seasonal naive forecast that scales MASE and RMSSE, in steps.
+
+    Returns:
+        Metrics of the ensemble at the top level; under `uncalibrated` its intervals before calibration; under
+        `per_seed` each network's alone (not calibrated), with `seeds_mean` and `seeds_sd` (sample standard
+        deviation, 0 for a single seed) over them; and what they are made of. `steps` has the ensemble and every
+        seed, `series` the ensemble.
+
+    Raises:
+        GatecastError: the forecaster's lengths are not those of the windows, or it forecasts a value that is not
+            finite.
+    """
+    predicted = _predict(forecaster, test)
+
+    def scores_of(forecast: Floats) -> Scores:
+        return score_test(test, forecast, quantiles=forecaster.quantiles, season_length=season_length)
+
+    ensemble = scores_of(predicted["forecast"])
+    uncalibrated = scores_of(predicted["uncalibrated"]).overall
+    seeds = {
+        str(seed): scores_of(member)
+        for seed, member in zip(forecaster.meta["seeds"], predicted["members"], strict=True)
+    }
+    table = pd.DataFrame([scores.overall for scores in seeds.values()])
+    metrics = {
+        **ensemble.to_json(),
+        "uncalibrated": {name: uncalibrated[name] for name in UNCALIBRATED if name in uncalibrated},
+        "per_seed": {seed: scores.overall for seed, scores in seeds.items()},
+        "seeds_mean": table.mean().to_dict(),
+        "seeds_sd": table.std(ddof=min(1, len(table) - 1)).to_dict(),
+        **count_windows(test),
+    }
+    return Evaluation(
+        metrics=rounded(metrics),
+        forecasts=forecast_frame(test, {forecaster.cell: predicted["forecast"]}, quantiles=forecaster.quantiles),
+        steps=stack({"ensemble": ensemble.per_step, **{seed: s.per_step for seed, s in seeds.items()}}),
+        series=stack({"ensemble": ensemble.per_series}),
+    )
+
+
+def score_test(test: TestSet, forecast: Floats, *, quantiles: Sequence[float], season_length: int) -> Scores:
+    """The errors of a forecast [N, H, Q] of the test windows."""
+    return score(
+        test.windows,
+        forecast,
+        quantiles=quantiles,
+        ids=test.ids,
+        history=test.history,
+        season_length=season_length,
+    )
+
+
+def count_windows(test: TestSet) -> dict[str, int]:
+    """How many series, different cutoffs in time, and windows an evaluation rests on."""
+    cutoffs = test.ds[test.windows.positions - 1]
+    return {
+        "n_series": len(np.unique(test.windows.series)),
+        "n_cutoffs": len(np.unique(cutoffs)),
+        "n_windows": len(test.windows),
+    }
+
+
+def forecast_frame(test: TestSet, forecasts: Mapping[str, Floats], *, quantiles: Sequence[float]) -> pd.DataFrame:
+    """Forecasts as Nixtla's tools read them.
+
+    Args:
+        test: the windows forecast.
+        forecasts: for each model its forecast [N, H, Q], in units of y.
+        quantiles: [Q] ascending, symmetric around 0.5.
+
+    Returns:
+        One row per window and step, in the order of the windows: `unique_id, ds, cutoff, y`, and for each model
+        `<model>` (the median) and `<model>-lo-95, ..., <model>-hi-95`; `ds` and `cutoff` in the panel's grid time.
+    """
+    windows = test.windows
+    steps = windows.positions[:, None] + np.arange(windows.horizon)
+    series = np.repeat(windows.series, windows.horizon)
+    columns: dict[str, Any] = {
+        "unique_id": pd.Index(test.ids, dtype="str").take(series),
+        "ds": test.ds[steps].ravel(),
+        "cutoff": np.repeat(test.ds[windows.positions - 1], windows.horizon),
+        "y": windows.values[steps].ravel(),
+    }
+    for model, forecast in forecasts.items():
+        columns |= {name: forecast[:, :, place].ravel() for name, place in forecast_columns(model, quantiles)}
+    return pd.DataFrame(columns)
+
+
+def stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of several forecasts as one, told apart by a first column `forecast`."""
+    return pd.concat([table.assign(forecast=name) for name, table in tables.items()])[
+        ["forecast", *next(iter(tables.values())).columns]
+    ].reset_index(drop=True)
+
+
+def save_evaluation(evaluation: Evaluation, folder: Path, *, name: str) -> None:
+    """Writes `name.json`, `name.parquet`, `name-steps.csv` and `name-series.csv` to a folder."""
+    write_json(evaluation.metrics, folder / f"{name}.json")
+    with replacing(folder / f"{name}.parquet") as beside:
+        evaluation.forecasts.to_parquet(beside, index=False, compression="zstd")
+    for kind, table in (("steps", evaluation.steps), ("series", evaluation.series)):
+        with replacing(folder / f"{name}-{kind}.csv") as beside:
+            beside.write_text(to_csv(table), encoding="utf-8")
+
+
+def _predict(forecaster: ArrayForecaster, test: TestSet) -> dict[str, Floats]:
+    """All outputs for all test windows."""
+    history, observed = split_missing(test.windows.contexts())
+    return forecaster.predict_arrays(history, observed, outputs=("forecast", "uncalibrated", "members"))

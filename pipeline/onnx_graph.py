@@ -1,0 +1,319 @@
+"""The network of `network.py` as an ONNX graph, built from its weights: all seeds in one graph.
+
+The statistics of a window and its segments are computed once for all seeds; a seed adds an embedding, its
+recurrent layers, one step of the same cells, and a head. Written by hand, because a converter turns a GRU into a
+loop, and gives other bytes each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.cells import CELLS, Cell
+from pipeline.hparams import NetworkSpec
+
+Array = NDArray[Any]
+
+OPSET = 17
+IR_VERSION = 8
+
+
+def build_graph(
+    spec: NetworkSpec, members: Sequence[Mapping[str, Array]], calibration: NDArray[np.float64] | None
+) -> bytes:
+    """Builds the graph of an ensemble.
+
+    Inputs of the graph: `history [N, C]` in float64 and `observed [N, C]` in float32, 1 or 0; what lies in
+    `history` where nothing is observed has no effect, and may be NaN.
+    Outputs, all float64: `forecast [N, H, Q]`, the mean over the members of their quantiles in normalised
+    space, calibrated, in units of the history; `uncalibrated [N, H, Q]`; `members [K, N, H, Q]`, each
+    member's own, uncalibrated; `location [N, 1]` and `scale [N, 1]` of each window, after the transform.
+    A window of scale 0 gives its location at every quantile; where nothing is observed that is 0.
+
+    Args:
+        spec: cell, lengths, quantiles and hyperparameters, the same for all members.
+        members: [K] for each member its weights, named and laid out as `network.network_weights` gives them.
+        calibration: [H, Q] what is added to each quantile in units of the window's scale; None adds nothing.
+
+    Returns:
+        The serialised model, with the same bytes for the same arguments.
+    """
+    graph = _Graph()
+    z, mask, location, scale = _normalise(graph, spec)
+    segments = _segments(graph, spec, z, mask)
+    rows = _batch_shape(graph)
+    heads = [
+        _member(graph, spec, weights, name=f"member_{i}", segments=segments, rows=rows)
+        for i, weights in enumerate(members)
+    ]
+    quantiles = _spread(graph, spec, heads)
+    uncalibrated = graph.add("ReduceMean", quantiles, axes=[0], keepdims=0)
+    forecast = uncalibrated if calibration is None else _calibrate(graph, uncalibrated, calibration)
+    location_3d, scale_3d = (graph.add("Unsqueeze", x, graph.constant(np.array([2]))) for x in (location, scale))
+    for name, normalised in (("forecast", forecast), ("uncalibrated", uncalibrated), ("members", quantiles)):
+        graph.output(name, _scale_back(graph, spec, normalised, location_3d, scale_3d))
+    graph.output("location", location)
+    graph.output("scale", scale)
+    return _serialise(graph, spec, len(members))
+
+
+class _Graph:
+    """Nodes and constants in the order of their making, with names that depend on it alone."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self._names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Adds a node with one output, and returns the output's name."""
+        name = f"{op}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def add_many(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """Adds a node with several outputs, and returns their names."""
+        name = f"{op}_{len(self.nodes)}"
+        names = [f"{name}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
+        return names
+
+    def output(self, name: str, value: str) -> None:
+        """Gives a value the name of one of the graph's outputs."""
+        self.nodes.append(helper.make_node("Identity", [value], [name], name=name))
+
+    def constant(self, value: Array) -> str:
+        """A constant without a name of its own; equal ones are stored once."""
+        array = np.ascontiguousarray(value)
+        key = (array.dtype.str, np.shape(value), array.tobytes())
+        if key not in self._names:
+            self._names[key] = self.weight(f"constant_{len(self._names)}", np.asarray(value))
+        return self._names[key]
+
+    def weight(self, name: str, value: Array) -> str:
+        """A constant with a name."""
+        self.initializers[name] = numpy_helper.from_array(value, name)
+        return name
+
+
+def _double(graph: _Graph, value: float) -> str:
+    return graph.constant(np.array(value, np.float64))
+
+
+def _whole(graph: _Graph, *values: int) -> str:
+    return graph.constant(np.array(values, np.int64))
+
+
+def _normalise(graph: _Graph, spec: NetworkSpec) -> tuple[str, str, str, str]:
+    """Normalised values and mask [N, used] in float32, location and scale [N, 1] in float64."""
+    g, h = graph, spec.hparams
+    zero, one = _double(g, 0.0), _double(g, 1.0)
+    seen = g.add("Greater", "observed", g.constant(np.array(0, np.float32)))
+    x = g.add("Where", seen, "history", zero)
+    if h.transform == "log1p":
+        x = _log1p(g, x)
+    # Differences to an observed value are exact zeros for a constant series, whatever its size.
+    last = g.add("GatherElements", x, _latest(g, spec, seen), axis=1)
+    mask = g.add("Cast", _tail(g, spec, seen), to=TensorProto.DOUBLE)
+    d = g.add("Mul", g.add("Sub", _tail(g, spec, x), last), mask)
+    count = g.add("Max", _row_sum(g, mask), one)
+    mean = g.add("Div", _row_sum(g, d), count)
+    centred = g.add("Mul", g.add("Sub", d, mean), mask)
+    scale = g.add("Sqrt", g.add("Div", _row_sum(g, g.add("Mul", centred, centred)), count))
+    varies = g.add("Greater", scale, zero)
+    inverse = g.add("Where", varies, g.add("Div", one, g.add("Where", varies, scale, one)), zero)
+    location, offset = (g.add("Add", last, mean), centred) if h.location == "mean" else (last, d)
+    z = g.add("Mul", offset, inverse)
+    z_32, mask_32 = (g.add("Cast", value, to=TensorProto.FLOAT) for value in (z, mask))
+    return z_32, mask_32, location, scale
+
+
+def _latest(graph: _Graph, spec: NetworkSpec, seen: str) -> str:
+    """The place of the last observed step [N, 1]; 0 where nothing is observed."""
+    steps = graph.constant(np.arange(1, spec.context_length + 1, dtype=np.int32)[None, :])
+    numbered = graph.add("Where", seen, steps, graph.constant(np.array(0, np.int32)))
+    return graph.add("ArgMax", numbered, axis=1, keepdims=1)
+
+
+def _tail(graph: _Graph, spec: NetworkSpec, value: str) -> str:
+    """The last `context_used` steps of [N, C]."""
+    first, end = spec.context_length - spec.hparams.context_used, spec.context_length
+    return graph.add("Slice", value, _whole(graph, first), _whole(graph, end), _whole(graph, 1)) if first else value
+
+
+def _row_sum(graph: _Graph, value: str) -> str:
+    return graph.add("ReduceSum", value, _whole(graph, 1), keepdims=1)
+
+
+def _log1p(graph: _Graph, x: str) -> str:
+    """log(1 + x), exact for small x too (Kahan's correction of the rounding of 1 + x); ONNX has no log1p."""
+    one = _double(graph, 1.0)
+    u = graph.add("Add", x, one)
+    lost = graph.add("Equal", u, one)
+    rounded = graph.add("Where", lost, one, graph.add("Sub", u, one))
+    corrected = graph.add("Mul", graph.add("Log", u), graph.add("Div", x, rounded))
+    return graph.add("Where", lost, x, corrected)
+
+
+def _expm1(graph: _Graph, x: str) -> str:
+    """exp(x) - 1, exact for small x too: tanh(x / 2) * (exp(x) + 1); ONNX has no expm1."""
+    tanh = graph.add("Tanh", graph.add("Mul", x, _double(graph, 0.5)))
+    return graph.add("Mul", tanh, graph.add("Add", graph.add("Exp", x), _double(graph, 1.0)))
+
+
+def _segments(graph: _Graph, spec: NetworkSpec, z: str, mask: str) -> str:
+    """Segments of values and of what was observed, segment by segment: [S * N, 2 * segment_length]."""
+    length = spec.hparams.segment_length
+    missing = spec.past_segments * length - spec.hparams.context_used
+    parts = []
+    for part in (z, mask):
+        padded = graph.add("Pad", part, _whole(graph, 0, missing, 0, 0)) if missing else part
+        parts.append(graph.add("Reshape", padded, _whole(graph, -1, spec.past_segments, length)))
+    by_segment = graph.add("Transpose", graph.add("Concat", *parts, axis=2), perm=[1, 0, 2])
+    return graph.add("Reshape", by_segment, _whole(graph, -1, 2 * length))
+
+
+def _batch_shape(graph: _Graph) -> str:
+    """The shape [N, 1, 1]."""
+    n = graph.add("Slice", graph.add("Shape", "history"), _whole(graph, 0), _whole(graph, 1))
+    return graph.add("Concat", n, _whole(graph, 1, 1), axis=0)
+
+
+def _member(
+    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, segments: str, rows: str
+) -> str:
+    """What one member's head gives: [1, N, F * segment_length, Q]."""
+    g, h = graph, spec.hparams
+
+    def dense(x: str, layer: str) -> str:
+        kernel, bias = (g.weight(f"{name}/{layer}/{part}", weights[f"{layer}/{part}"]) for part in ("kernel", "bias"))
+        return g.add("Gemm", x, kernel, bias)
+
+    layers = [_recurrent_weights(g, spec, weights, name, i) for i in range(h.layers)]
+    embedded = g.add("Relu", dense(segments, "embedding"))
+    x = g.add("Reshape", embedded, _whole(g, spec.past_segments, -1, h.units))
+    states = []
+    for i, layer in enumerate(layers):
+        outputs = _recurrent(g, spec, x, layer, [])
+        states.append(outputs[1:])
+        if i + 1 < h.layers:
+            x = g.add("Squeeze", outputs[0], _whole(g, 1))
+    position = g.weight(f"{name}/position", weights["position"][None])
+    x = g.add("Reshape", g.add("Expand", position, rows), _whole(g, 1, -1, h.units))
+    for layer, state in zip(layers, states, strict=True):
+        x = _recurrent(g, spec, x, layer, [_repeat(g, spec, s) for s in state])[1]
+    out = dense(g.add("Reshape", x, _whole(g, -1, h.units)), "head")
+    steps = spec.future_segments * h.segment_length
+    return g.add("Reshape", out, _whole(g, 1, -1, steps, len(spec.quantiles)))
+
+
+def _recurrent_weights(
+    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], name: str, layer: int
+) -> tuple[str, str, str]:
+    """W [1, gates * units, units], R likewise and B [1, 2 * gates * units], shared by encoder and decoder."""
+    key, cell = f"recurrent_{layer}", CELLS[spec.cell]
+    kernel, recurrent_kernel = (
+        _in_onnx_order(cell, weights[f"{key}/{part}"]).T[None] for part in ("kernel", "recurrent_kernel")
+    )
+    bias = np.atleast_2d(weights[f"{key}/bias"])
+    if len(bias) == 1:  # Keras adds it to the input's part alone
+        bias = np.concatenate([bias, np.zeros_like(bias)])
+    biases = _in_onnx_order(cell, bias).reshape(1, -1)
+    parts = (("W", kernel), ("R", recurrent_kernel), ("B", biases))
+    w, r, b = (graph.weight(f"{name}/{key}/{part}", np.ascontiguousarray(value)) for part, value in parts)
+    return w, r, b
+
+
+def _in_onnx_order(cell: Cell, weights: Array) -> Array:
+    """Reorders the gates along the last axis."""
+    gates = np.split(weights, len(cell.onnx_gates), axis=-1)
+    return np.concatenate([gates[i] for i in cell.onnx_gates], axis=-1)
+
+
+def _recurrent(
+    graph: _Graph, spec: NetworkSpec, x: str, layer: tuple[str, str, str], states: Sequence[str]
+) -> list[str]:
+    """All outputs [S, 1, N, units], then each final state [1, N, units]; starts with zeros without `states`."""
+    cell = CELLS[spec.cell]
+    initial = ["", *states] if states else []
+    return graph.add_many(
+        cell.onnx_op,
+        x,
+        *layer,
+        *initial,
+        outputs=1 + cell.states,
+        hidden_size=spec.hparams.units,
+        **dict(cell.onnx_attributes),
+    )
+
+
+def _repeat(graph: _Graph, spec: NetworkSpec, state: str) -> str:
+    """A state [1, N, units] once for each future segment: [1, N * F, units]."""
+    per_row = graph.add("Reshape", state, _whole(graph, -1, 1, spec.hparams.units))
+    repeated = graph.add("Expand", per_row, _whole(graph, 1, spec.future_segments, 1))
+    return graph.add("Reshape", repeated, _whole(graph, 1, -1, spec.hparams.units))
+
+
+def _spread(graph: _Graph, spec: NetworkSpec, heads: Sequence[str]) -> str:
+    """Quantiles [K, N, H, Q] that cannot cross: the median, and steps away from it that are never negative."""
+    g, n, centre = graph, len(spec.quantiles), len(spec.quantiles) // 2
+    raw = g.add("Concat", *heads, axis=0) if len(heads) > 1 else heads[0]
+    raw = g.add("Slice", raw, _whole(g, 0), _whole(g, spec.horizon), _whole(g, 2))
+    median = g.add("Slice", raw, _whole(g, centre), _whole(g, centre + 1), _whole(g, 3))
+    quantile, step = np.arange(n)[None, :], np.arange(n)[:, None]
+    # The distance of a quantile is the sum of the steps that lie between it and the median.
+    between = np.where(quantile > centre, (step > centre) & (step <= quantile), (step < centre) & (step >= quantile))
+    distance = g.add("MatMul", g.add("Softplus", raw), g.constant(between.astype(np.float32)))
+    signed = g.add("Mul", distance, g.constant(np.sign(np.arange(n) - centre).astype(np.float32)))
+    return g.add("Cast", g.add("Add", median, signed), to=TensorProto.DOUBLE)
+
+
+def _calibrate(graph: _Graph, quantiles: str, calibration: NDArray[np.float64]) -> str:
+    """Adds the offsets to [N, H, Q] and makes the quantiles ascend again, outward from the median."""
+    n = calibration.shape[1]
+    centre = n // 2
+    moved = graph.add("Add", quantiles, graph.constant(np.asarray(calibration, np.float64)))
+    columns = graph.add_many("Split", moved, _whole(graph, *[1] * n), outputs=n, axis=2)
+    for i in range(centre + 1, n):
+        columns[i] = graph.add("Max", columns[i - 1], columns[i])
+    for i in range(centre - 1, -1, -1):
+        columns[i] = graph.add("Min", columns[i + 1], columns[i])
+    return graph.add("Concat", *columns, axis=2) if n > 1 else columns[0]
+
+
+def _scale_back(graph: _Graph, spec: NetworkSpec, normalised: str, location: str, scale: str) -> str:
+    """Quantiles in units of the history."""
+    value = graph.add("Add", graph.add("Mul", normalised, scale), location)
+    return _expm1(graph, value) if spec.hparams.transform == "log1p" else value
+
+
+def _serialise(graph: _Graph, spec: NetworkSpec, members: int) -> bytes:
+    c, h, q = spec.context_length, spec.horizon, len(spec.quantiles)
+    value = helper.make_tensor_value_info
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            f"gatecast_{spec.cell}",
+            [value("history", TensorProto.DOUBLE, ["N", c]), value("observed", TensorProto.FLOAT, ["N", c])],
+            [
+                value("forecast", TensorProto.DOUBLE, ["N", h, q]),
+                value("uncalibrated", TensorProto.DOUBLE, ["N", h, q]),
+                value("members", TensorProto.DOUBLE, [members, "N", h, q]),
+                value("location", TensorProto.DOUBLE, ["N", 1]),
+                value("scale", TensorProto.DOUBLE, ["N", 1]),
+            ],
+            list(graph.initializers.values()),
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="gatecast",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    serialised: bytes = model.SerializeToString(deterministic=True)
+    return serialised

@@ -1,0 +1,141 @@
+"""The panel: all series in one long frame on regular grids, with what was repaired to get there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.columns import Columns
+from pipeline.frequency import future_times
+from pipeline.params import RepairParams
+from pipeline.regular import choose_series, fill_grid, keep_one_per_time, place_on_grid
+from pipeline.rows import Rows, Source, read_rows
+from pipeline.storage import read_json, replacing, write_json
+from pipeline.timestamps import to_user_time
+
+__all__ = ["Columns", "Panel", "build_panel", "future_times", "load_panel", "save_panel", "to_user_time"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Series on regular grids.
+
+    Attributes:
+        frame: `unique_id` (str), `ds` (datetime64[us] grid time without a zone, or int64), `y` (float64, NaN is
+            missing); sorted by `unique_id` and `ds`, without gaps in each series.
+        freq: as `data.freq`.
+        timezone: as `data.timezone`; None for times without a zone.
+        audit: what was read, repaired and left out, JSON-able.
+    """
+
+    frame: pd.DataFrame
+    freq: str | int
+    timezone: str | None
+    audit: dict[str, Any]
+
+
+def build_panel(
+    frame: pd.DataFrame,
+    *,
+    columns: Columns,
+    repair: RepairParams,
+    min_history: int,
+    end: str | int | None,
+) -> Panel:
+    """Checks raw rows, repairs what the policies allow, and puts each series on its regular grid.
+
+    Nothing is interpolated: an absent or unusable value is missing (NaN).
+
+    Args:
+        frame: raw rows in the user's columns, or in `unique_id` (optional for one series), `ds`, `y`; values may be
+            text. With the columns of `pipeline.provenance`, errors name file and row, else the row of the frame.
+        columns: the user's names, frequency and zone.
+        repair: what to do with input that is not clean.
+        min_history: steps that a series has at least.
+        end: last timestamp used, in the user's time; None for all.
+
+    Returns:
+        The panel, with an audit of every repair.
+
+    Raises:
+        DataError: what cannot be repaired, or what the policies do not let be repaired.
+    """
+    rows, source, counts = read_rows(frame, columns=columns, repair=repair, end=end)
+    placed = place_on_grid(keep_one_per_time(rows, source), source)
+    counts["used"] = len(placed.rows.ds)
+    rows = choose_series(fill_grid(placed, source), source, min_history=min_history)
+    audit = {"columns": columns.to_json(), "repair": repair.model_dump(), "rows": counts, **_audit(rows, source)}
+    return Panel(_long_frame(rows, source), columns.freq, columns.timezone, audit)
+
+
+def _audit(rows: Rows, source: Source) -> dict[str, Any]:
+    count = len(source.ids)
+    steps = np.bincount(rows.series, minlength=count)
+    missing = np.bincount(rows.series[np.isnan(rows.y)], minlength=count)
+    read = np.bincount(source.series.reshape(-1), minlength=count)
+    each = zip(source.ids, read, steps, missing, source.ledger.of_series(), strict=True)
+    return {
+        "series": {"read": count, "used": int(np.count_nonzero(steps))},
+        "steps": int(steps.sum()),
+        "missing": int(missing.sum()),
+        "repairs": source.ledger.totals(),
+        "per_series": {
+            name: {"rows_read": int(r), "steps": int(s), "missing": int(m), "repairs": repairs}
+            for name, r, s, m, repairs in each
+        },
+    }
+
+
+def _long_frame(rows: Rows, source: Source) -> pd.DataFrame:
+    ds = rows.ds if source.frequency.whole_numbered else rows.ds.view("datetime64[us]")
+    names = pd.array(source.ids, dtype="str").take(rows.series)
+    return pd.DataFrame({"unique_id": names, "ds": ds, "y": rows.y})
+
+
+def save_panel(panel: Panel, folder: Path) -> None:
+    """Writes `panel.parquet`, `schema.json` and `audit.json`: the same bytes for the same panel.
+
+    Args:
+        panel: the panel.
+        folder: where they go; what lies there is replaced as a whole.
+    """
+    time = pa.int64() if isinstance(panel.freq, int) else pa.timestamp("us")
+    kinds = pa.schema([("unique_id", pa.string()), ("ds", time), ("y", pa.float64())])
+    table = pa.Table.from_pandas(panel.frame, schema=kinds, preserve_index=False).replace_schema_metadata(None)
+    schema = {
+        "schema": 1,
+        "freq": panel.freq,
+        "timezone": panel.timezone,
+        "columns": {field.name: str(field.type) for field in table.schema},
+        "series": panel.audit["series"]["used"],
+        "steps": panel.audit["steps"],
+        "missing": panel.audit["missing"],
+        "repairs": panel.audit["repairs"],
+    }
+    with replacing(folder) as beside:
+        beside.mkdir()
+        pq.write_table(table, beside / "panel.parquet", compression="zstd")
+        write_json(schema, beside / "schema.json")
+        write_json(panel.audit, beside / "audit.json")
+
+
+def load_panel(folder: Path) -> Panel:
+    """Reads what `save_panel` wrote.
+
+    Args:
+        folder: of `save_panel`.
+
+    Returns:
+        The panel.
+    """
+    schema = read_json(folder / "schema.json")
+    frame = pq.read_table(folder / "panel.parquet").to_pandas()
+    return Panel(
+        frame.astype({"unique_id": "str"}), schema["freq"], schema["timezone"], read_json(folder / "audit.json")
+    )

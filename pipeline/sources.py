@@ -1,0 +1,135 @@
+"""Files -> one raw frame: the columns that are needed, and where each row comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.checks import failure, received
+from pipeline.columns import Columns, Layout, find_layout
+from pipeline.csvfile import parse_csv
+from pipeline.params import DataParams
+from pipeline.provenance import FILE, ROW
+from pipeline.textfile import file_size, read_bytes
+from pipeline.tsf import parse_tsf
+
+_Raw = tuple[pd.DataFrame, NDArray[np.int64]]  # a file's columns, and the place of each row in the file
+
+
+def read_source(data: DataParams) -> pd.DataFrame:
+    """Reads the file, or the folder's files, that params.yaml names.
+
+    Hidden files and DVC's `.dvc` files of a folder are left out unless the pattern asks for them.
+
+    Args:
+        data: where the data is and what its columns mean.
+
+    Returns:
+        The rows of all files in order of their names, in the user's columns (`unique_id`, `ds`, `y` for .tsf files),
+        with the columns and attributes of `pipeline.provenance`. Values are numbers where all of a file's are,
+        else text.
+
+    Raises:
+        DataError: a file that cannot be read; the codes are those of the checks named `file-`, `csv-`, `row-ragged`,
+            `tsf-` and `column-`.
+    """
+    files = _find_files(data)
+    parts = [_read_file(path, name, data) for path, name in files]
+    rows = np.concatenate([rows for _, rows in parts])
+    frame = _concatenate([frame for frame, _ in parts])
+    codes = np.repeat(np.arange(len(files)), [len(rows) for _, rows in parts])
+    frame[FILE] = pd.Categorical.from_codes(codes, categories=pd.Index([name for _, name in files]))
+    frame[ROW] = rows
+    frame.attrs = {"row_unit": "row" if data.format == "parquet" else "line", "decimal": data.decimal}
+    return frame
+
+
+def _find_files(data: DataParams) -> list[tuple[Path, str]]:
+    """The files, each with its name as the user would write it."""
+    root = Path(data.path)
+    if not root.is_dir():
+        return [(root, data.path)]
+    try:
+        found = [path for path in root.glob(data.pattern) if path.is_file()]
+    except (ValueError, NotImplementedError):
+        what = f"no pattern of files in a folder. {received(data.pattern)}"
+        raise failure("file-no-match", "params.yaml, data.pattern", what) from None
+    names = {path: path.relative_to(root) for path in found}
+    chosen = [path for path in found if not _left_out(names[path], data.pattern)]
+    if not chosen:
+        raise failure(
+            "file-no-match",
+            data.path,
+            f"no file of {len(list(root.iterdir()))} entries matches. {received(data.pattern)}",
+        )
+    return [(path, f"{data.path.rstrip('/')}/{names[path].as_posix()}") for path in sorted(chosen)]
+
+
+def _left_out(name: Path, pattern: str) -> bool:
+    hidden = any(part.startswith(".") for part in name.parts) and not pattern.startswith(".")
+    return hidden or (name.suffix == ".dvc" and not pattern.endswith(".dvc"))
+
+
+def _read_file(path: Path, name: str, data: DataParams) -> _Raw:
+    if data.format == "parquet":
+        return _read_parquet(path, name, data)
+    raw = read_bytes(path, name)
+    return parse_tsf(raw, name, data) if data.format == "tsf" else parse_csv(raw, name, data)
+
+
+def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    if len(frames) == 1:
+        return frames[0]
+    columns: dict[str, Any] = {}
+    for name in frames[0].columns:
+        parts = [frame[name] for frame in frames]
+        if all(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+            columns[name] = pd.api.types.union_categoricals(parts)
+        elif len({part.dtype for part in parts}) == 1:
+            columns[name] = pd.concat(parts, ignore_index=True)
+        else:
+            columns[name] = pd.concat([part.astype(object) for part in parts], ignore_index=True)
+    return pd.DataFrame(columns)
+
+
+def _read_parquet(path: Path, name: str, data: DataParams) -> _Raw:
+    size = file_size(path, name)
+    try:
+        header = pq.ParquetFile(path).schema_arrow.names
+    except (pa.ArrowInvalid, OSError):
+        raise failure("file-corrupt", name, f"no Parquet file. Received: {size:,} bytes") from None
+    layout = find_layout(header, Columns.from_params(data), name)
+    try:
+        dictionaries = [] if layout.id_col is None else [layout.id_col]
+        table = pq.ParquetFile(path, read_dictionary=dictionaries).read(columns=list(dict.fromkeys(layout.needed())))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise failure("file-corrupt", name, f"cannot be decoded ({error})") from None
+    if not len(table):
+        raise failure("file-empty", name, "no rows")
+    columns = {column: _of_arrow(table.column(column), column, layout) for column in table.column_names}
+    return pd.DataFrame(columns), np.arange(1, len(table) + 1)
+
+
+def _of_arrow(values: pa.ChunkedArray, column: str, layout: Layout) -> pd.Series:
+    """Gives what the checks read: ids and joined times as categories, timestamps in microseconds, numbers as such."""
+    kind = values.type
+    if column in layout.target and pa.types.is_decimal(kind):
+        values = values.cast(pa.float64())
+    elif column == layout.id_col or (column in layout.time and (len(layout.time) > 1 or _is_text(kind))):
+        values = values if pa.types.is_dictionary(kind) else values.cast(pa.string()).dictionary_encode()
+    elif pa.types.is_date(kind):
+        values = values.cast(pa.timestamp("us"))
+    elif pa.types.is_timestamp(kind):
+        values = values.cast(pa.timestamp("us", kind.tz), safe=False)
+    read: pd.Series = values.to_pandas()
+    return read
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -1,0 +1,32 @@
+"""Stage compare: models/evaluation, models/tuned, models/trained and the audit -> models/comparison/."""
+
+from pathlib import Path
+
+from pipeline.comparison import (
+    decide,
+    describe,
+    load_comparison,
+    load_training_seconds,
+    results_table,
+    save_comparison,
+    with_training_time,
+)
+from pipeline.params import load_params
+from pipeline.stages import run_stage
+from pipeline.storage import read_json
+from pipeline.tables import render_table
+
+
+def main() -> None:
+    params = load_params()
+    comparison = load_comparison(Path("models"), cells=params.cells, metric=params.compare.metric)
+    verdict = decide(comparison, served=params.serve.cell, audit=read_json(Path("data/series/audit.json")))
+    save_comparison(comparison, verdict, Path("models/comparison"))
+    # Seconds differ from run to run: they are shown, and written nowhere.
+    seconds = load_training_seconds(Path("models/timings"), params.cells)
+    print(render_table(with_training_time(results_table(comparison), seconds)))
+    print(describe(comparison))
+
+
+if __name__ == "__main__":
+    run_stage(main)

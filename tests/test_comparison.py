@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.readme import replace_results, update_readme
+from pipeline.comparison import (
+    Comparison,
+    decide,
+    describe,
+    load_comparison,
+    load_training_seconds,
+    render_results,
+    results_table,
+    save_comparison,
+    steps_table,
+    with_training_time,
+)
+from pipeline.errors import GatecastError
+from pipeline.params import CompareParams, ServeParams, load_params
+from pipeline.stages import compare as stage
+from pipeline.storage import read_json, sha256_of, write_json
+from pipeline.tables import align_rows, render_table
+
+AUDIT = {
+    "series": {"read": 3, "used": 2},
+    "steps": 400,
+    "missing": 5,
+    "rows": {"read": 401, "used": 400},
+    "repairs": {"duplicate_rows": 1},
+    "per_series": {"a": {"steps": 200}},
+    "columns": {"freq": "D"},
+}
+
+
+def figures(mase: float | None, **changes: Any) -> dict[str, Any]:
+    size = mase or 1.0
+    return {
+        **{"mae": 2 * size, "rmse": 3 * size, "smape": 4 * size, "mase": mase, "rmsse": mase},
+        **{"scaled_crps": size / 10, "coverage_80": 0.79, "width_80": size, "series_without_scale": 0},
+        **changes,
+    }
+
+
+def write_cell(
+    models: Path, cell: str, *, validation: float | None, test: float, seeds: tuple[int, ...] = (11, 12)
+) -> None:
+    """What the stages before leave of a cell; its networks are .1 worse than the ensemble, and .1 per seed."""
+    per_seed = {str(seed): figures(test + 0.1 * number) for number, seed in enumerate(seeds, start=1)}
+    metrics = {
+        **figures(test),
+        "per_seed": per_seed,
+        "seeds_mean": figures(float(np.mean([entry["mase"] for entry in per_seed.values()]))),
+        "seeds_sd": figures(0.05),
+        **{"n_series": 2, "n_cutoffs": 16, "n_windows": 32},
+    }
+    write_json(metrics, models / "evaluation" / f"{cell}.json")
+    lines = {"ensemble": test, **{seed: entry["mase"] for seed, entry in per_seed.items()}}
+    steps = [(name, step, mase * step) for name, mase in lines.items() for step in (1, 2, 3)]
+    write_steps(models / "evaluation" / f"{cell}-steps.csv", steps)
+    write_json({"seeds": list(seeds), "parameters": 1234}, models / "trained" / cell / "forecaster.json")
+    write_json(figures(validation), models / "trained" / cell / "validation.json")
+    write_json({"budget": {"requested": 8, "completed": 7}}, models / "tuned" / f"{cell}.json")
+    write_json({"seconds": 61.25}, models / "timings" / f"train-{cell}.json")
+
+
+def write_steps(path: Path, rows: list[tuple[str, int, float]]) -> None:
+    pd.DataFrame(rows, columns=["forecast", "step", "mase"]).to_csv(path, index=False)
+
+
+def write_models(models: Path) -> Path:
+    """Two cells, of which lstm is best on validation and gru on test, and baselines, of which ridge is best."""
+    write_cell(models, "lstm", validation=0.5, test=0.6)
+    write_cell(models, "gru", validation=0.55, test=0.48)
+    errors = {"seasonal_naive": (1.4, 1.3), "seasonal_drift": (0.7, 0.55), "ridge": (0.52, 0.5)}
+    metrics = {name: figures(test) for name, (_, test) in errors.items()}
+    metrics["validation"] = {name: figures(validation) for name, (validation, _) in errors.items()}
+    write_json({**metrics, "ridge_alpha": 1.0}, models / "evaluation" / "baselines.json")
+    steps = [(name, step, test * step) for name, (_, test) in errors.items() for step in (1, 2, 3)]
+    write_steps(models / "evaluation" / "baselines-steps.csv", steps)
+    return models
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return write_models(tmp_path / "models")
+
+
+def load(models: Path, *cells: str, metric: str = "mase") -> Comparison:
+    return load_comparison(models, cells=cells or ("gru", "lstm"), metric=metric)
+
+
+def test_the_best_on_validation_is_decided_without_the_test_part(models: Path) -> None:
+    assert decide(load(models), served="best", audit=AUDIT)["best_on_validation"] == "lstm"
+    write_cell(models, "lstm", validation=0.5, test=99.0)
+    assert decide(load(models), served="best", audit=AUDIT)["best_on_validation"] == "lstm"
+    write_cell(models, "lstm", validation=0.56, test=0.01)
+    assert decide(load(models), served="best", audit=AUDIT)["best_on_validation"] == "gru"
+
+
+def test_of_equal_cells_the_first_in_params_is_best(models: Path) -> None:
+    write_cell(models, "lstm", validation=0.55, test=0.1)
+    assert load(models, "gru", "lstm").ranked[0].name == "gru"
+    assert load(models, "lstm", "gru").ranked[0].name == "lstm"
+
+
+def test_the_metric_of_params_decides(models: Path) -> None:
+    write_json(figures(0.9, rmsse=0.1), models / "trained" / "gru" / "validation.json")
+    assert load(models, metric="mase").ranked[0].name == "lstm"
+    assert load(models, metric="rmsse").ranked[0].name == "gru"
+
+
+def test_the_verdict_says_what_was_decided_and_what_it_rests_on(models: Path) -> None:
+    assert decide(load(models), served="best", audit=AUDIT) == {
+        "schema": 1,
+        "best_on_validation": "lstm",
+        "served": "lstm",
+        "metric": "mase",
+        "relative_difference": pytest.approx((0.6 - 0.48) / 0.48),
+        "n_cutoffs": 16,
+        "n_series": 2,
+        "seeds": [11, 12],
+        "baseline": {"name": "ridge", "validation": 0.52, "test": 0.5, "beats_best_cell_on_validation": False},
+        "audit": {key: AUDIT[key] for key in ("series", "steps", "missing", "rows", "repairs")},
+    }
+
+
+def test_a_cell_named_in_serve_is_served_whatever_is_best(models: Path) -> None:
+    verdict = decide(load(models), served="gru", audit=AUDIT)
+    assert (verdict["served"], verdict["best_on_validation"]) == ("gru", "lstm")
+
+
+def test_a_single_cell_differs_from_nothing(models: Path) -> None:
+    verdict = decide(load(models, "gru"), served="best", audit=AUDIT)
+    assert (verdict["best_on_validation"], verdict["relative_difference"]) == ("gru", None)
+    assert verdict["baseline"]["beats_best_cell_on_validation"] is True
+
+
+def test_only_the_cells_of_params_are_read(models: Path) -> None:
+    (models / "evaluation" / "lstm.json").write_text("left over from before")
+    assert list(results_table(load(models, "gru"))["model"]) == ["gru", "seasonal_naive", "seasonal_drift", "ridge"]
+
+
+def test_the_table_has_cells_and_baselines_side_by_side(models: Path) -> None:
+    table = results_table(load(models)).set_index("model")
+    assert list(table.index) == ["gru", "lstm", "seasonal_naive", "seasonal_drift", "ridge"]
+    gru, ridge = table.loc["gru"], table.loc["ridge"]
+    assert (gru["mase"], gru["mase_seeds_mean"], gru["mase_seeds_sd"]) == (0.48, pytest.approx(0.63), 0.05)
+    assert (gru["parameters"], gru["trials"], gru["validation_mase"]) == (1234, 7, 0.55)
+    assert (ridge["mase"], ridge["validation_mase"]) == (0.5, 0.52)
+    assert table.loc["seasonal_naive":, ["mase_seeds_mean", "parameters", "trials"]].isna().all(axis=None)
+
+
+def test_a_step_has_the_ensemble_in_the_band_of_its_seeds(models: Path) -> None:
+    steps = steps_table(load(models)).set_index(["model", "step"])
+    assert list(steps.columns) == ["mase", "lo", "hi"]
+    assert steps.loc[[("gru", 2)]].to_numpy()[0] == pytest.approx([2 * 0.48, 2 * 0.58, 2 * 0.68])
+    assert steps.loc[[("ridge", 3)]].to_numpy()[0] == pytest.approx([1.5, 1.5, 1.5])
+    assert len(steps) == 5 * 3
+
+
+def test_the_closing_line_names_the_best_cell_and_the_best_baseline(models: Path) -> None:
+    assert describe(load(models)) == (
+        "lstm is best on validation (mase 0.5, 9.09 % below gru's 0.55); on test its mase is 0.6, "
+        "20 % above ridge's 0.5, the best baseline on validation."
+    )
+    assert describe(load(models, "gru")) == (
+        "gru is the only cell on validation (mase 0.55); on test its mase is 0.48, "
+        "4 % below ridge's 0.5, the best baseline on validation."
+    )
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        *("evaluation/gru.json", "evaluation/gru-steps.csv", "evaluation/baselines.json"),
+        *("evaluation/baselines-steps.csv", "tuned/gru.json", "trained/gru/forecaster.json"),
+        "trained/gru/validation.json",
+    ],
+)
+def test_a_missing_file_is_named(models: Path, missing: str) -> None:
+    (models / missing).unlink()
+    with pytest.raises(GatecastError, match=rf"{re.escape(missing)} not found; run `dvc repro`"):
+        load(models)
+
+
+def test_a_metric_that_is_undefined_on_validation_cannot_decide(models: Path) -> None:
+    write_cell(models, "gru", validation=None, test=0.5)
+    with pytest.raises(GatecastError, match=r"compare\.metric: gru has no mase.*set it to mae"):
+        load(models)
+    assert load(models, metric="mae").ranked
+
+
+def test_undefined_figures_on_test_are_dashes(models: Path) -> None:
+    metrics = read_json(models / "evaluation" / "gru.json")
+    write_json({**metrics, "mase": None}, models / "evaluation" / "gru.json")
+    comparison = load(models)
+    assert decide(comparison, served="best", audit=AUDIT)["relative_difference"] is None
+    assert re.search(r"^\| gru +\| +- \|", render_table(results_table(comparison)), re.MULTILINE)
+
+
+def test_training_time_is_shown_where_it_is_known(models: Path) -> None:
+    (models / "timings" / "train-lstm.json").unlink()
+    seconds = load_training_seconds(models / "timings", ["gru", "lstm"])
+    table = with_training_time(results_table(load(models)), seconds).set_index("model")
+    assert table.loc["gru", "training_s"] == 61.25
+    assert table["training_s"].isna().sum() == 4
+
+
+def test_the_same_comparison_is_the_same_bytes_without_seconds(models: Path, tmp_path: Path) -> None:
+    for number, seconds in enumerate((61.25, 99.5)):
+        write_json({"seconds": seconds}, models / "timings" / "train-gru.json")
+        comparison = load(models)
+        save_comparison(comparison, decide(comparison, served="best", audit=AUDIT), tmp_path / str(number))
+    assert sha256_of(tmp_path / "0") == sha256_of(tmp_path / "1")
+    assert sorted(path.name for path in (tmp_path / "0").iterdir()) == [
+        *("steps.csv", "table.csv", "table.md", "verdict.json")
+    ]
+    assert "61.25" not in "".join(path.read_text() for path in (tmp_path / "0").iterdir())
+
+
+def test_the_stage_prints_the_table_with_its_training_time_and_one_closing_line(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = load_params(Path(__file__).parents[1] / "params.yaml").model_copy(
+        update={"cells": ("lstm", "gru"), "compare": CompareParams(metric="mase"), "serve": ServeParams(cell="gru")}
+    )
+    monkeypatch.chdir(models.parent)
+    monkeypatch.setattr(stage, "load_params", lambda: params)
+    write_json(AUDIT, Path("data/series/audit.json"))
+    stage.main()
+    *table, gap, line = capsys.readouterr().out.splitlines()
+    assert len({len(row) for row in table}) == 1
+    assert table[0].endswith("| training_s |")
+    assert table[2].endswith("61.25 |")
+    assert (gap, line) == ("", describe(load(models, "lstm", "gru")))
+    assert read_json(Path("models/comparison/verdict.json"))["served"] == "gru"
+    assert list(pd.read_csv("models/comparison/table.csv")["model"])[:2] == ["lstm", "gru"]
+
+
+def test_a_table_is_aligned_with_text_on_the_left_and_numbers_on_the_right() -> None:
+    assert align_rows([["model", "n"], ["a", "12345"]]) == "| model |     n |\n| ----- | ----: |\n| a     | 12345 |\n"
+    frame = pd.DataFrame({"model": ["a"], "x": [0.123456], "n": [123456], "none": [None]})
+    assert render_table(frame).splitlines()[-1] == "| a     | 0.1235 | 123456 |    - |"
+
+
+def test_the_readme_shows_cells_before_baselines_with_their_committed_figures(models: Path) -> None:
+    files = {path.stem: read_json(path) for path in (models / "evaluation").glob("*.json")}
+    table = render_results(files)
+    names = [line.split("|")[1].strip() for line in table.splitlines()]
+    assert names[2:] == ["lstm", "gru", "seasonal naive", "seasonal drift", "ridge"]
+    gru, ridge = table.splitlines()[3], table.splitlines()[6]
+    assert [field.strip() for field in gru.split("|")[2:-1]] == ["0.480", "0.630 ± 0.050", "1.920", "0.04800", "79.0 %"]
+    assert [field.strip() for field in ridge.split("|")[2:-1]] == ["0.500", "-", "2.000", "0.05000", "79.0 %"]
+    assert render_results({name: files[name] for name in ("gru",)}).count("\n") == 3
+
+
+def test_the_readme_changes_between_its_markers_alone(models: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("# Title\n\n<!-- results -->\nold\n<!-- /results -->\n\nThe end.\n", encoding="utf-8")
+    update_readme(readme, evaluation=models / "evaluation")
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("# Title\n\n<!-- results -->\n| model ")
+    assert text.endswith("|\n<!-- /results -->\n\nThe end.\n")
+    assert "old" not in text
+    update_readme(readme, evaluation=models / "evaluation")
+    assert readme.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    "text", ["none", "<!-- results -->", "<!-- /results --> <!-- results -->", 2 * "<!-- results --><!-- /results -->"]
+)
+def test_a_readme_without_its_two_markers_is_refused(text: str) -> None:
+    with pytest.raises(GatecastError, match="needed once each"):
+        replace_results(text, "table\n")

@@ -1,0 +1,144 @@
+"""Facts that hold the house together: what dvc.yaml, params.yaml, the README and the code say of each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+README = (ROOT / "README.md").read_text()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def import_closure(module: str) -> set[str]:
+    """The files of ours that importing a module brings in."""
+    found: set[str] = set()
+    todo = [module]
+    while todo:
+        parts = todo.pop().split(".")
+        if parts[0] != "pipeline":
+            continue
+        file = ROOT.joinpath(*parts).with_suffix(".py")
+        path = file if file.exists() else ROOT.joinpath(*parts, "__init__.py")
+        name = path.relative_to(ROOT).as_posix()
+        if not path.exists() or name in found:
+            continue
+        found.add(name)
+        todo += [".".join(parts[:i]) for i in range(1, len(parts))]
+        todo += imported(path)
+    return found
+
+
+def sections_read(stage: str) -> set[str]:
+    """The keys of params.yaml that a stage's file reads, as dotted paths of at most two names."""
+    tree = ast.parse((ROOT / "pipeline" / "stages" / f"{stage}.py").read_text())
+    chains = set()
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and id(node) not in inner:
+            names, value = [node.attr], node.value
+            while isinstance(value, ast.Attribute):
+                names.append(value.attr)
+                value = value.value
+            if isinstance(value, ast.Name) and value.id == "params":
+                chains.add(".".join(reversed(names)))
+    return {chain for chain in chains if not chain.startswith(("tune.model_dump", "train.model_dump"))}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_very_modules_it_imports(stage: str) -> None:
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/")}
+    assert listed == import_closure(f"pipeline.stages.{stage}")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_only_the_params_it_depends_on(stage: str) -> None:
+    listed = {re.sub(r"\.\$\{.*", "", key) for key in STAGES[stage]["params"]}
+    for chain in sections_read(stage):
+        whole_or_part = [key for key in listed if chain == key or chain.startswith(f"{key}.") or key.startswith(chain)]
+        assert whole_or_part, f"{stage} reads {chain}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_what_trains_or_tunes_loads_tensorflow(stage: str) -> None:
+    closure = import_closure(f"pipeline.stages.{stage}")
+    with_tensorflow = {"pipeline/network.py", "pipeline/training.py"} & closure
+    assert bool(with_tensorflow) == (stage in {"tune", "train", "export"})
+
+
+def test_importing_any_stage_loads_no_tensorflow() -> None:
+    modules = [f"pipeline.stages.{stage}" for stage in STAGES]
+    code = f"import importlib, sys; [importlib.import_module(m) for m in {modules}]; print('tensorflow' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_stages_never_import_stages() -> None:
+    for path in (ROOT / "pipeline" / "stages").glob("*.py"):
+        others = {name for name in imported(path) if name.startswith("pipeline.stages.")}
+        assert others <= {"pipeline.stages.run_stage", "pipeline.stages.__init__"}, path.name
+
+
+def test_modules_import_one_way() -> None:
+    edges = {
+        path.stem: {
+            name.split(".")[1] for name in imported(path) if name.startswith("pipeline.") and len(name.split(".")) > 1
+        }
+        for path in (ROOT / "pipeline").glob("*.py")
+    }
+
+    def reaches(start: str, goal: str, seen: set[str]) -> bool:
+        return any(
+            nxt == goal or (nxt not in seen and not seen.add(nxt) and reaches(nxt, goal, seen))  # type: ignore[func-returns-value]
+            for nxt in edges.get(start, ())
+        )
+
+    assert [name for name in edges if reaches(name, name, set())] == []
+
+
+def params_keys(section: dict[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in section.items():
+        dotted = f"{path}{name}"
+        if dotted.startswith("tune.space."):
+            continue
+        if isinstance(value, dict):
+            yield from params_keys(value, f"{dotted}.")
+        else:
+            yield dotted
+
+
+@pytest.mark.parametrize("key", params_keys(YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())))
+def test_every_key_of_params_is_in_the_readme(key: str) -> None:
+    assert f"`{key}`" in README
+
+
+def test_every_check_code_is_in_the_readme() -> None:
+    codes = set()
+    for path in (ROOT / "pipeline").glob("*.py"):
+        codes |= set(re.findall(r'"((?:time|zone|freq|value|series|column|file|id|gap|row)s?-[a-z-]+)"', path.read_text()))
+    assert len(codes) > 12
+    assert {code for code in codes if f"`{code}`" not in README} == set()
+
+
+def test_the_readme_shows_the_committed_results() -> None:
+    from benchmarks.readme import results_block
+
+    assert results_block() in README

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from panels import QUANTILES, SEASON, random_series, small_project, window
+
+from pipeline.errors import GatecastError
+from pipeline.evaluation import Evaluation, evaluate_forecaster, forecast_frame, save_evaluation, score_test
+from pipeline.intervals import forecast_columns
+from pipeline.stages import evaluate as stage
+from pipeline.storage import read_json, sha256_of
+from pipeline.windows import Floats, split_missing
+
+if TYPE_CHECKING:
+    from pipeline.windows import TestSet  # pytest would collect it
+
+losses = import_module("utilsforecast.losses")  # after pipeline.metrics, which quiets its first compilation
+FIGURES = ["mae", "rmse", "smape", "mase", "rmsse", "scaled_crps", "coverage_80", "width_80"]
+seeds = st.integers(0, 2**32 - 1)
+
+
+@dataclass
+class MeanForecaster:
+    """Stands in for a bundle: the mean of each context, wider by `spread`, each network off by its seed."""
+
+    meta: Mapping[str, Any] = field(default_factory=lambda: {"seeds": [11, 12, 13]})
+    cell: str = "gru"
+    quantiles: Sequence[float] = QUANTILES
+    horizon: int = 5
+
+    def predict_arrays(
+        self, history: Floats, observed: NDArray[np.float32], *, outputs: Sequence[str]
+    ) -> dict[str, Floats]:
+        assert np.isfinite(history).all()
+        mean = (history * observed).sum(axis=1) / observed.sum(axis=1)
+        shape = (len(mean), self.horizon, len(self.quantiles))
+        spread = np.arange(len(self.quantiles)) - len(self.quantiles) // 2
+        forecast = np.broadcast_to(mean[:, None, None], shape) + 0.5 * spread
+        members = np.stack([forecast + seed / 10 for seed in self.meta["seeds"]])
+        found = {"forecast": forecast, "uncalibrated": forecast - 0.2 * spread, "members": members}
+        return {name: found[name] for name in outputs}
+
+
+def small_test(seed: int = 0) -> TestSet:
+    return window(random_series(np.random.default_rng(seed)))[1]
+
+
+def evaluate(test: TestSet, **changes: Any) -> Evaluation:
+    return evaluate_forecaster(MeanForecaster(**changes), test, season_length=SEASON)
+
+
+def predict(test: TestSet) -> dict[str, Floats]:
+    outputs = ("forecast", "uncalibrated", "members")
+    return MeanForecaster().predict_arrays(*split_missing(test.windows.contexts()), outputs=outputs)
+
+
+def overall_of(test: TestSet, forecast: Floats) -> dict[str, float]:
+    return score_test(test, forecast, quantiles=QUANTILES, season_length=SEASON).overall
+
+
+def test_the_ensemble_is_at_the_top_and_every_network_beside_it() -> None:
+    test = small_test()
+    found, predicted = evaluate(test).metrics, predict(test)
+    assert {name: found[name] for name in FIGURES} == pytest.approx(overall_of(test, predicted["forecast"]))
+    uncalibrated = overall_of(test, predicted["uncalibrated"])
+    assert list(found["uncalibrated"]) == ["scaled_crps", "coverage_80", "width_80"]
+    assert found["uncalibrated"] == pytest.approx({name: uncalibrated[name] for name in found["uncalibrated"]})
+    assert list(found["per_seed"]) == ["11", "12", "13"]
+    for place, seed in enumerate(found["per_seed"]):
+        assert found["per_seed"][seed] == pytest.approx(overall_of(test, predicted["members"][place]))
+
+
+def test_seeds_are_summed_up_by_mean_and_sample_standard_deviation() -> None:
+    found = evaluate(small_test()).metrics
+    for name in FIGURES:
+        values = [scores[name] for scores in found["per_seed"].values()]
+        assert found["seeds_mean"][name] == pytest.approx(np.mean(values))
+        assert found["seeds_sd"][name] == pytest.approx(np.std(values, ddof=1), abs=1e-7)
+
+
+def test_a_single_seed_deviates_by_nothing() -> None:
+    found = evaluate(small_test(), meta={"seeds": [3]}).metrics
+    assert set(found["seeds_sd"].values()) == {0.0}
+
+
+def test_what_the_figures_rest_on_is_counted() -> None:
+    test = small_test()
+    found = evaluate(test).metrics
+    cutoffs = {test.ds[position - 1] for position in test.windows.positions}
+    assert (found["n_series"], found["n_cutoffs"], found["n_windows"]) == (3, len(cutoffs), len(test.windows))
+    assert len(cutoffs) < len(test.windows)
+
+
+def test_metrics_are_plain_json() -> None:
+    found = evaluate(small_test()).metrics
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_a_step_has_the_ensemble_and_every_seed() -> None:
+    test = small_test()
+    steps = evaluate(test).steps
+    assert list(steps["forecast"].unique()) == ["ensemble", "11", "12", "13"]
+    members = predict(test)["members"]
+    twelve = score_test(test, members[1], quantiles=QUANTILES, season_length=SEASON).per_step
+    np.testing.assert_allclose(steps.loc[steps["forecast"] == "12", "mase"], twelve["mase"])
+
+
+@settings(max_examples=8, deadline=None)
+@given(seeds, st.booleans())
+def test_forecasts_are_a_loop_over_windows_and_steps(seed: int, whole_numbers: bool) -> None:
+    rng = np.random.default_rng(seed)
+    _, test = window(random_series(rng), whole_numbers=whole_numbers)
+    forecast = rng.normal(size=(len(test.windows), 5, len(QUANTILES)))
+    frame = forecast_frame(test, {"gru": forecast}, quantiles=QUANTILES)
+    row = 0
+    for number, position in enumerate(test.windows.positions):
+        for step in range(5):
+            found = frame.iloc[row]
+            assert found["unique_id"] == test.ids[test.windows.series[number]]
+            assert found["ds"] == test.ds[position + step]
+            assert found["cutoff"] == test.ds[position - 1]
+            np.testing.assert_equal(found["y"], test.windows.values[position + step])
+            assert found["gru"] == forecast[number, step, 3]
+            assert (found["gru-lo-80"], found["gru-hi-80"]) == (forecast[number, step, 1], forecast[number, step, 5])
+            row += 1
+    assert row == len(frame)
+
+
+def test_columns_have_the_names_and_the_order_of_nixtla() -> None:
+    assert list(evaluate(small_test()).forecasts.columns) == [
+        *("unique_id", "ds", "cutoff", "y", "gru"),
+        *("gru-lo-95", "gru-lo-80", "gru-lo-50", "gru-hi-50", "gru-hi-80", "gru-hi-95"),
+    ]
+    assert [name for name, _ in forecast_columns("m", (0.0125, 0.5, 0.9875))] == ["m", "m-lo-97.5", "m-hi-97.5"]
+    assert forecast_columns("m", (0.5,)) == [("m", 0)]
+
+
+@settings(max_examples=50)
+@given(st.sets(st.integers(1, 499), max_size=6))
+def test_a_column_names_its_quantile(thousandths: set[int]) -> None:
+    low = [number / 1000 for number in sorted(thousandths)]
+    quantiles = [*low, 0.5, *(1 - q for q in reversed(low))]
+    columns = dict(forecast_columns("m", quantiles))
+    assert sorted(columns.values()) == list(range(len(quantiles)))
+    for name, place in columns.items():
+        _, *end = name.split("-")
+        share = float(end[1]) / 100 if end else 0.0
+        assert quantiles[place] == pytest.approx(0.5 + (share / 2 if "hi" in end else -share / 2))
+
+
+def test_saved_forecasts_give_the_saved_metrics_with_utilsforecast(tmp_path: Path) -> None:
+    save_evaluation(evaluate(small_test()), tmp_path, name="gru")
+    metrics = read_json(tmp_path / "gru.json")
+    frame = pd.read_parquet(tmp_path / "gru.parquet").dropna().drop(columns="cutoff")
+    assert losses.mae(frame, ["gru"])["gru"].mean() == pytest.approx(metrics["mae"])
+    assert losses.coverage(frame, ["gru"], 80)["gru"].mean() == pytest.approx(metrics["coverage_80"])
+    series = pd.read_csv(tmp_path / "gru-series.csv")
+    assert list(series["unique_id"]) == ["a", "b", "c"]
+    assert series["mase"].mean() == pytest.approx(metrics["mase"])
+    assert len(pd.read_csv(tmp_path / "gru-steps.csv")) == 4 * 5
+
+
+def test_the_same_evaluation_is_the_same_bytes(tmp_path: Path) -> None:
+    test = small_test()
+    for folder in ("first", "second"):
+        save_evaluation(evaluate(test), tmp_path / folder, name="gru")
+    assert sha256_of(tmp_path / "first") == sha256_of(tmp_path / "second")
+    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
+        *("gru-series.csv", "gru-steps.csv", "gru.json", "gru.parquet")
+    ]
+
+
+def test_undefined_figures_are_null_and_empty_fields(tmp_path: Path) -> None:
+    save_evaluation(evaluate(replace(small_test(), history=[np.zeros(0)] * 3)), tmp_path, name="gru")
+    metrics = read_json(tmp_path / "gru.json")
+    assert metrics["mase"] is metrics["seeds_mean"]["mase"] is metrics["per_seed"]["11"]["mase"] is None
+    assert metrics["mae"] > 0
+    assert pd.read_csv(tmp_path / "gru-steps.csv")["mase"].isna().all()
+
+
+def test_a_forecaster_of_another_horizon_is_refused() -> None:
+    with pytest.raises(GatecastError, match="does not fit the windows"):
+        evaluate(small_test(), horizon=4)
+
+
+def test_the_stage_evaluates_the_bundle_of_the_cell_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = small_project(tmp_path)
+    loaded: list[Path] = []
+
+    def load(path: Path) -> MeanForecaster:
+        loaded.append(path)
+        return MeanForecaster(cell="lstm")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate", "lstm"])
+    monkeypatch.setattr(stage, "load_params", lambda: params)
+    monkeypatch.setattr("pipeline.stages.evaluate.Forecaster.load", load)
+    stage.main()
+    assert loaded == [Path("models/trained/lstm")]
+    assert "lstm-lo-95" in pd.read_parquet("models/evaluation/lstm.parquet")
+    assert read_json(Path("models/evaluation/lstm.json"))["n_series"] == 3

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pipeline.executor import WorkerDiedError, workers
+
+
+def nothing() -> None:
+    """An initializer."""
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def die_or_double(value: int) -> int:
+    if value == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * value
+
+
+def fail_or_double(value: int) -> int:
+    if value == 13:
+        raise ValueError("unlucky")
+    return 2 * value
+
+
+def test_results_come_with_the_number_of_their_call() -> None:
+    with workers(2, initializer=nothing, arguments=()) as pool:
+        assert dict(pool.map(double, [(i,) for i in range(5)])) == {i: 2 * i for i in range(5)}
+
+
+def test_an_exception_is_a_result_and_the_others_go_on() -> None:
+    with workers(2, initializer=nothing, arguments=()) as pool:
+        results = dict(pool.map(fail_or_double, [(1,), (13,), (3,)]))
+    assert isinstance(results[1], ValueError)
+    assert (results[0], results[2]) == (2, 6)
+
+
+def test_a_process_that_dies_takes_no_other_call_down_with_it() -> None:
+    with workers(2, initializer=nothing, arguments=()) as pool:
+        results = dict(pool.map(die_or_double, [(1,), (13,), (3,), (4,)]))
+        assert isinstance(results[1], WorkerDiedError)
+        assert (results[0], results[2], results[3]) == (2, 6, 8)
+        assert dict(pool.map(double, [(7,)])) == {0: 14}
+
+
+PARENT = """
+import time
+from pathlib import Path
+from pipeline.executor import workers
+from tests.test_executor import linger, nothing
+
+if __name__ == "__main__":
+    with workers(2, initializer=nothing, arguments=()) as pool:
+        list(pool.map(linger, [("{folder}/a",), ("{folder}/b",)]))
+"""
+
+
+def linger(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(120)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(folder=tmp_path))
+    root = Path(__file__).parents[1]
+    parent = subprocess.Popen([sys.executable, script], env={**os.environ, "PYTHONPATH": str(root)})
+    deadline = time.monotonic() + 60
+    pids: list[int] = []
+    while len(pids) < 2 and time.monotonic() < deadline:
+        pids = [
+            int(text) for name in ("a", "b") if (tmp_path / name).exists() and (text := (tmp_path / name).read_text())
+        ]
+        time.sleep(0.05)
+    assert all(alive(pid) for pid in pids)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(pids) == 2
+    assert not any(alive(pid) for pid in pids)

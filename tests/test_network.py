@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.cells import CELLS
+from pipeline.errors import BundleError
+from pipeline.hparams import Hparams, NetworkSpec
+from pipeline.network import (
+    SegmentNetwork,
+    load_network,
+    network_weights,
+    pinball_loss,
+    recurrent_kernel,
+    save_network,
+)
+from pipeline.params import FloatRange, IntRange, SearchSpace, load_params
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+
+
+def spec_of(cell: str, **changes: Any) -> NetworkSpec:
+    plain = {"segment_length": 6, "units": 8, "layers": 1, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 8}
+    rest = {"context_used": 24, "location": "last", "transform": "none"}
+    return NetworkSpec(cell, 24, 10, QUANTILES, Hparams(**{**plain, **rest, **changes}))
+
+
+def forecast(network: SegmentNetwork, history: Any, observed: Any = None) -> Any:
+    seen = np.ones_like(history) if observed is None else observed
+    return network({"history": history, "observed": seen.astype(np.float32)}).numpy()
+
+
+def corners(space: SearchSpace) -> list[dict[str, Any]]:
+    """The corners of a search space: each hyperparameter that shapes the graph at its ends, narrow to keep it quick."""
+    ends = {}
+    for name in ("segment_length", "layers", "location", "transform"):
+        allowed = getattr(space, name)
+        both = (allowed.min, allowed.max) if isinstance(allowed, IntRange | FloatRange) else (allowed[0], allowed[-1])
+        ends[name] = sorted(set(both))
+    ends["context_used"] = sorted({round(s * PARAMS.window.context_length) for s in (min(space.context_share), 1.0)})
+    return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
+
+
+CORNERS = [(cell, corner) for cell, space in PARAMS.tune.space.items() for corner in corners(space)]
+
+
+def corner_network(cell: str, corner: dict[str, Any]) -> SegmentNetwork:
+    window = PARAMS.window
+    hparams = Hparams(units=16, dropout=0.1, learning_rate=0.01, batch_size=8, **corner)
+    keras.utils.set_random_seed(3)
+    return SegmentNetwork(NetworkSpec(cell, window.context_length, window.horizon, PARAMS.quantiles, hparams))
+
+
+@pytest.mark.parametrize(("cell", "corner"), CORNERS, ids=str)
+def test_forecasts_are_equivariant_to_affine_changes_at_the_corners_of_the_search_space(
+    cell: str, corner: dict[str, Any]
+) -> None:
+    network = corner_network(cell, corner)
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((6, PARAMS.window.context_length)).cumsum(axis=1)
+    observed = rng.random(y.shape) > 0.1
+    plain = forecast(network, y, observed)
+    std = np.std(y, axis=1)[:, None, None]
+    for a, b in itertools.product((1e-3, 1.0, 1e3), (0.0, 1e6, -1e6)):
+        shift = a * std[:, :, 0] * b
+        changed = forecast(network, np.where(observed, a * y + shift, np.nan), observed)
+        error = np.abs(changed - (a * plain + shift[:, :, None])) / (a * std)
+        assert error.max() < 1e-5
+
+
+@pytest.mark.parametrize(("cell", "corner"), [c for c in CORNERS if c[0] != "rnn"], ids=str)
+def test_the_corners_of_the_search_space_stay_inside_the_cudnn_envelope(
+    cell: str, corner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = corner_network(cell, corner)
+    assert recurrent_kernel(network) == "standard"  # here, without a GPU
+    monkeypatch.setattr(sys.modules["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)
+    assert recurrent_kernel(network) == "cudnn"
+    shape = (None, PARAMS.window.context_length)
+    inputs = {"history": tf.TensorSpec(shape, tf.float64), "observed": tf.TensorSpec(shape, tf.float32)}
+    graph = tf.function(lambda x: network(x, training=True)).get_concrete_function(inputs).graph.as_graph_def()
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    ops = [n.op for n in nodes]
+    assert ops.count("CudnnRNNV3") == corner["layers"]
+    assert not any("While" in op for op in ops)
+
+
+def test_a_recurrent_dropout_would_leave_the_envelope(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)
+    network = SegmentNetwork(spec_of("gru"))
+    network.recurrent[0] = keras.layers.GRU(8, recurrent_dropout=0.5, return_sequences=True, return_state=True)
+    network.recurrent[0].build((None, 4, 8))
+    assert recurrent_kernel(network) == "standard"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_quantiles_never_cross(cell: str) -> None:
+    network = SegmentNetwork(spec_of(cell))
+    for weight in network.trainable_variables:
+        weight.assign(10 * np.random.default_rng(1).standard_normal(weight.shape))
+    history = np.random.default_rng(2).standard_normal((50, 24))
+    assert (np.diff(forecast(network, history), axis=2) >= 0).all()
+
+
+@pytest.mark.parametrize("location", ["last", "mean"])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e8 + 0.3, -1e-30])
+def test_a_constant_history_is_forecast_constant_with_no_width(location: str, value: float) -> None:
+    network = SegmentNetwork(spec_of("gru", location=location))
+    np.testing.assert_array_equal(forecast(network, np.full((2, 24), value)), np.full((2, 10, 5), value))
+
+
+def test_what_is_not_observed_does_not_matter_be_it_nan() -> None:
+    network = SegmentNetwork(spec_of("lstm"))
+    rng = np.random.default_rng(5)
+    history, observed = rng.standard_normal((4, 24)), rng.random((4, 24)) > 0.3
+    a = forecast(network, np.where(observed, history, np.nan), observed)
+    np.testing.assert_array_equal(a, forecast(network, np.where(observed, history, 1e30), observed))
+    assert np.isfinite(a).all()
+
+
+def test_nothing_observed_in_the_part_used_gives_the_last_value_before_it() -> None:
+    network = SegmentNetwork(spec_of("gru", context_used=12))
+    observed = np.concatenate([np.ones((1, 12)), np.zeros((1, 12))], axis=1)
+    history = np.arange(24.0)[None]
+    np.testing.assert_array_equal(forecast(network, history, observed), np.full((1, 10, 5), 11.0))
+
+
+def test_only_the_part_of_the_context_in_use_matters() -> None:
+    network = SegmentNetwork(spec_of("gru", context_used=13))
+    history = np.random.default_rng(6).standard_normal((3, 24))
+    changed = history.copy()
+    changed[:, :11] += 100
+    np.testing.assert_array_equal(forecast(network, history), forecast(network, changed))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_saved_network_is_read_back_and_its_bytes_repeat(cell: str, tmp_path: Path) -> None:
+    network = SegmentNetwork(spec_of(cell, layers=2), name="network")
+    save_network(network, tmp_path / "a.keras")
+    read = load_network(tmp_path / "a.keras")
+    history = np.random.default_rng(8).standard_normal((3, 24))
+    np.testing.assert_array_equal(forecast(network, history), forecast(read, history))
+    save_network(read, tmp_path / "b.keras")
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras", "b.keras"]
+
+
+def test_a_file_with_another_model_is_refused(tmp_path: Path) -> None:
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(BundleError, match="Sequential"):
+        load_network(tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_by_name_hold_every_parameter(cell: str) -> None:
+    network = SegmentNetwork(spec_of(cell, layers=2))
+    assert sum(w.size for w in network_weights(network).values()) == network.count_params()
+
+
+def test_pinball_loss_equals_a_loop_over_all_observed_targets() -> None:
+    rng = np.random.default_rng(9)
+    target, scale = rng.standard_normal((4, 10)), np.array([1.0, 2.0, 0.5, 3.0])
+    target[rng.random(target.shape) < 0.3] = np.nan
+    quantiles = np.sort(rng.standard_normal((4, 10, 5)), axis=2)
+    total = 0.0
+    for n, h, q in np.ndindex(quantiles.shape):
+        if np.isfinite(target[n, h]):
+            error = (target[n, h] - quantiles[n, h, q]) / scale[n]
+            total += 2 * max(QUANTILES[q] * error, (QUANTILES[q] - 1) * error)
+    loss = pinball_loss(tf.constant(target), tf.constant(quantiles), tf.constant(scale), QUANTILES)
+    assert float(loss) == pytest.approx(total / quantiles.size, rel=1e-5)
+
+
+def test_missing_targets_and_series_that_never_change_have_no_gradient() -> None:
+    target = tf.constant([[1.0, np.nan], [1.0, 2.0]], tf.float64)
+    value = tf.Variable(np.zeros((2, 2, 5)))
+    with tf.GradientTape() as tape:
+        loss = pinball_loss(target, value, tf.constant([1.0, 0.0], tf.float64), QUANTILES)
+    gradient = tape.gradient(loss, value).numpy()
+    assert np.isfinite(gradient).all()
+    assert (gradient[0, 1] == 0).all()
+    assert (gradient[1] == 0).all()
+    assert (gradient[0, 0] != 0).all()

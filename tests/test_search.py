@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import GatecastError
+from pipeline.params import SearchSpace, TuneParams, load_params
+from pipeline.search import Ledger, Outcome, Proposal, Row, hparams_of, search, summarise, trial_seed
+
+COMMITTED = load_params(Path(__file__).parents[1] / "params.yaml").tune
+SPACE = COMMITTED.space["gru"]
+ALGORITHMS = ["random", "bayesian", "hyperband"]
+
+
+class Killed(BaseException):
+    """Stands for a kill at this moment."""
+
+
+class Lab:
+    """Runs trials with a made-up score, and can be killed before its n-th outcome."""
+
+    def __init__(self, *, dies_at: int | None = None, failing: Sequence[str] = (), backwards: int = 0) -> None:
+        self.ran: list[str] = []
+        self._dies_at, self._failing, self._backwards = dies_at, failing, backwards
+
+    def run_round(self, proposals: Sequence[Proposal]) -> Iterator[tuple[int, Outcome]]:
+        order = list(enumerate(proposals))
+        for i, proposal in reversed(order) if self._backwards else order:
+            if self._dies_at is not None and len(self.ran) >= self._dies_at:
+                raise Killed
+            self.ran.append(proposal.trial)
+            if proposal.trial in self._failing:
+                yield i, Outcome(None, 0, None, "ValueError: no")
+            else:
+                values = proposal.values
+                yield i, Outcome(values["units"] * values["learning_rate"] + proposal.seed * 1e-12, 7, 5)
+
+
+def tune_params(algorithm: str = "random", **changes: Any) -> TuneParams:
+    return COMMITTED.model_copy(update={"algorithm": algorithm, "max_trials": 8, **changes})
+
+
+def run(params: TuneParams, lab: Lab, path: Path, space: SearchSpace = SPACE) -> list[Row]:
+    return search(params, space, run_round=lab.run_round, ledger=Ledger(path))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_search_killed_anywhere_ends_with_the_ledger_of_an_undisturbed_one(algorithm: str, tmp_path: Path) -> None:
+    params = tune_params(algorithm)
+    undisturbed = run(params, Lab(), tmp_path / "undisturbed")
+    for moment in range(0, 8, 3):
+        path = tmp_path / f"killed-{moment}"
+        with pytest.raises(Killed):
+            run(params, Lab(dies_at=moment, backwards=moment % 2), path)
+        second = Lab(backwards=1)
+        assert run(params, second, path) == undisturbed
+        assert len(second.ran) == len(undisturbed) - moment
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_budget_is_counted_in_completed_trials(algorithm: str, tmp_path: Path) -> None:
+    rows = run(tune_params(algorithm), Lab(failing=["0000", "0002"]), tmp_path / "ledger")
+    statuses = [row["status"] for row in rows]
+    assert statuses.count("completed") == 8
+    assert statuses.count("failed") == 2
+    assert [row["trial"] for row in rows] == sorted(row["trial"] for row in rows)
+
+
+def test_more_trials_go_on_from_the_earlier_ones(tmp_path: Path) -> None:
+    eight = run(tune_params(), Lab(), tmp_path / "ledger")
+    lab = Lab()
+    twelve = run(tune_params(max_trials=12), lab, tmp_path / "ledger")
+    assert [r["values"] for r in twelve[:8]] == [r["values"] for r in eight]
+    assert len(lab.ran) == 4
+
+
+def test_an_exhausted_space_ends_the_search_without_repeating_itself(tmp_path: Path) -> None:
+    one = {name: [getattr(SPACE, name)[0]] for name in ("segment_length", "units", "layers", "batch_size")}
+    narrow = SearchSpace.model_validate_json(
+        json.dumps(
+            one
+            | {"dropout": [0.0], "learning_rate": [0.001, 0.002], "context_share": [1.0]}
+            | {"location": ["last"], "transform": ["none"]}
+        )
+    )
+    for algorithm in ("random", "bayesian"):
+        lab = Lab()
+        rows = run(tune_params(algorithm), lab, tmp_path / algorithm, narrow)
+        assert len(lab.ran) == 2
+        assert {row["status"] for row in rows} <= {"completed", "duplicate"}
+        budget = summarise("gru", rows, tune_params(), narrow, context_length=104)["budget"]
+        assert budget["completed"] == 2
+        assert budget["requested"] == 8
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    rows = run(tune_params(), Lab(), path)
+    text = path.read_text()
+    path.write_text(text[: text.rfind("{") + 20])
+    lab = Lab()
+    assert run(tune_params(), lab, path) == rows
+    assert len(lab.ran) == 1
+
+
+def test_a_row_of_other_values_is_not_taken_for_the_trial(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    rows = run(tune_params(), Lab(), path)
+    path.write_text(path.read_text().replace('"batch_size": 64', '"batch_size": 65'))
+    assert run(tune_params(), Lab(), path) == rows
+
+
+def test_a_trial_is_seeded_by_its_id_alone() -> None:
+    assert trial_seed(1, "03") == trial_seed(1, "0003")
+    seeds = {trial_seed(s, str(t)) for s in (1, 2) for t in range(50)}
+    assert len(seeds) == 100
+    assert min(seeds) >= 1
+    assert max(seeds) < 2**31
+
+
+def test_the_summary_names_the_best_completed_trial_and_its_lengths_in_steps(tmp_path: Path) -> None:
+    rows = run(tune_params(), Lab(failing=["0001"]), tmp_path / "ledger")
+    summary = summarise("gru", rows, tune_params(), SPACE, context_length=104)
+    best = min((r for r in rows if r["status"] == "completed"), key=lambda r: r["score"])
+    assert summary["best"]["trial"] == best["trial"]
+    assert summary["best"]["hparams"]["context_used"] == round(104 * best["values"]["context_share"])
+    assert summary["budget"] == {"requested": 8, "completed": 8, "failed": 1, "duplicate": 0}
+    assert summary["trials"] == rows
+    assert "seconds" not in json.dumps(summary)
+
+
+def test_hparams_leave_out_what_hyperband_adds() -> None:
+    values = run_values() | {"tuner/epochs": 3, "tuner/bracket": 1}
+    assert hparams_of(values, 104) == hparams_of(run_values(), 104)
+
+
+def run_values() -> dict[str, Any]:
+    plain = {"segment_length": 13, "units": 32, "layers": 1, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 64}
+    return plain | {"context_share": 0.5, "location": "last", "transform": "none"}
+
+
+def test_a_search_in_which_nothing_completes_is_an_error_with_the_first_reason(tmp_path: Path) -> None:
+    lab = Lab(failing=[f"{i:04d}" for i in range(40)])
+    rows = run(tune_params(max_trials=2), lab, tmp_path / "ledger")
+    with pytest.raises(GatecastError, match="none of .* trials completed.*ValueError: no"):
+        summarise("gru", rows, tune_params(), SPACE, context_length=104)

@@ -1,0 +1,698 @@
+"""Files on disk -> panel: every check by its code, with the row it names, and every repair with its count."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.checks import CHECKS
+from pipeline.errors import DataError
+from pipeline.params import DataParams, RepairParams, load_params
+from pipeline.series import Columns, Panel, build_panel
+from pipeline.sources import read_source
+
+STRICT = RepairParams(
+    duplicate_rows="error",
+    conflicting_rows="error",
+    null_time="error",
+    bad_time="error",
+    off_grid="error",
+    bad_value="error",
+    infinite="error",
+    gaps="error",
+    constant="error",
+    short="error",
+)
+BASE = load_params(Path(__file__).parents[1] / "params.yaml").data.model_copy(
+    update={
+        "id_col": None,
+        "time_col": ("t",),
+        "target_col": ("v",),
+        "freq": "D",
+        "min_history": 1,
+        "repair": STRICT,
+    }
+)
+GOOD = "t,v\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-04,4\n"
+TSF = """# a comment
+@relation Load
+@attribute series_name string
+@attribute start_timestamp date
+@frequency daily
+@data
+T1:2024-01-01 00-00-00:1,2,?,4
+T2:2024-02-01 00-00-00:5,6.5
+"""
+
+
+def params(path: Path, **changes: Any) -> DataParams:
+    repair = STRICT.model_copy(update=changes.pop("repair", {}))
+    return BASE.model_copy(update={"path": str(path), "repair": repair, **changes})
+
+
+def ingest(data: DataParams) -> Panel:
+    return build_panel(
+        read_source(data),
+        columns=Columns.from_params(data),
+        repair=data.repair,
+        min_history=data.min_history,
+        end=data.end,
+    )
+
+
+def write(folder: Path, content: str | bytes | Callable[[Path], None], name: str = "load.csv") -> Path:
+    path = folder / name
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def parquet(**columns: Any) -> Callable[[Path], None]:
+    return lambda path: pq.write_table(pa.table(columns), path)
+
+
+def zst(path: Path) -> bytes:
+    with pa.CompressedOutputStream(str(path), "zstd") as stream:
+        stream.write(GOOD.encode())
+    return path.read_bytes()
+
+
+def cut_zst(path: Path) -> None:
+    path.write_bytes(zst(path)[:-3])
+
+
+def wide_rows(start: str, step: str, count: int) -> str:
+    stamps = pd.date_range(start, periods=count, freq=step)
+    return "t,v\n" + "".join(f"{stamp},{number}\n" for number, stamp in enumerate(stamps))
+
+
+# code, file content, file name, changes to the params, what the message says
+FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
+    ("file-missing", lambda path: None, "absent.csv", {}, ["absent.csv: no such file"]),
+    ("file-no-match", lambda path: path.mkdir(), "folder", {"pattern": "*.csv"}, ["'*.csv'", "data.pattern"]),
+    ("file-no-match", lambda path: path.mkdir(), "folder", {"pattern": "/a*"}, ["'/a*'", "params.yaml"]),
+    ("file-empty", b"", "load.csv", {}, ["load.csv", "0 bytes"]),
+    ("file-empty", b"\n\n", "load.csv", {}, ["load.csv", "2 bytes"]),
+    ("file-empty", "t,v\n", "load.csv", {}, ["header without rows"]),
+    ("file-empty", "t,v", "load.csv", {}, ["header without rows"]),
+    ("file-empty", gzip.compress(b""), "load.csv.gz", {}, ["0 bytes"]),
+    (
+        "file-empty",
+        parquet(t=pa.array([], pa.string()), v=pa.array([], pa.float64())),
+        "a.parquet",
+        {"format": "parquet"},
+        ["no rows"],
+    ),
+    ("file-empty", b"", "a.parquet", {"format": "parquet"}, ["0 bytes"]),
+    ("file-empty", TSF.partition("T1")[0], "a.tsf", {"format": "tsf"}, ["no series"]),
+    ("file-encoding", GOOD.replace("4\n", "\xe9\n").encode("latin-1"), "load.csv", {}, ["line 5", "utf-8", "0xe9"]),
+    ("file-encoding", GOOD, "load.csv", {"encoding": "klingon"}, ["params.yaml, data.encoding", "'klingon'"]),
+    ("file-encoding", GOOD.replace("3\n", "é\n"), "load.csv", {"encoding": "ascii"}, ["line 4", "0xc3"]),
+    ("file-binary", GOOD.encode() + b"2024-01-05,\0\n", "load.csv", {}, ["line 6", "NUL"]),
+    ("file-binary", b"t,v\n\xff\0\n", "load.csv", {}, ["line 2", "NUL"]),
+    ("file-truncated", gzip.compress(GOOD.encode())[:-9], "load.csv.gz", {}, [".gz file ends too early"]),
+    ("file-truncated", cut_zst, "load.csv.zst", {}, [".zst file ends too early"]),
+    ("file-corrupt", GOOD, "load.csv.gz", {}, ["no .gz file"]),
+    ("file-corrupt", GOOD, "load.csv.zst", {}, ["no .zst file"]),
+    ("file-corrupt", GOOD, "a.parquet", {"format": "parquet"}, ["no Parquet file", f"{len(GOOD)} bytes"]),
+    ("csv-delimiter", GOOD, "load.csv", {"delimiter": "¦"}, ["data.delimiter", "'¦'"]),
+    (
+        "row-ragged",
+        GOOD + "\n2024-01-05,5,6\n",
+        "load.csv",
+        {},
+        ["line 7", "3 fields, the header has 2", "'2024-01-05,5,6'"],
+    ),
+    ("row-ragged", GOOD + "2024-01-05", "load.csv", {}, ["line 6", "1 fields", "'2024-01-05'"]),
+    ("row-ragged", 't,v\n2024-01-01,"1\n2024-01-02,2\n', "load.csv", {}, ["line 2", "quoted"]),
+    ("tsf-header", "@attribute start_timestamp date\n@data\nx:1\n", "a.tsf", {"format": "tsf"}, ["series_name"]),
+    ("tsf-header", TSF.replace("@data", "@date"), "a.tsf", {"format": "tsf"}, ["'@data'"]),
+    ("tsf-header", TSF.replace("daily", "fortnightly"), "a.tsf", {"format": "tsf"}, ["'fortnightly'"]),
+    (
+        "tsf-header",
+        "@attribute series_name string\n@data\nT1:1,2\n",
+        "a.tsf",
+        {"format": "tsf"},
+        ["start_timestamp", "data.freq: 1"],
+    ),
+    ("tsf-row", TSF + "T3:1,2\n", "a.tsf", {"format": "tsf"}, ["line 9", "1 attributes, the header has 2"]),
+    ("tsf-row", TSF.replace("2024-02", "2024-13"), "a.tsf", {"format": "tsf"}, ["line 8", "'2024-13-01 00-00-00'"]),
+    ("column-missing", GOOD, "load.csv", {"target_col": ("w",)}, ["no column 'w'", "Found: 't', 'v'"]),
+    ("column-missing", GOOD, "load.csv", {"delimiter": ";"}, ["no column 't', 'v'", "Found: 't,v'"]),
+    ("column-missing", parquet(a=[1]), "a.parquet", {"format": "parquet"}, ["no column 't', 'v'", "Found: 'a'"]),
+    (
+        "column-duplicate",
+        GOOD.replace("t,v", "t,t"),
+        "load.csv",
+        {"target_col": ("t",)},
+        ["column 't'", "more than once"],
+    ),
+    ("id-null", "k,t,v\na,2024-01-01,1\n,2024-01-01,1\n", "load.csv", {"id_col": "k"}, ["line 3, column 'k'"]),
+    (
+        "time-null",
+        "t,v\n2024-01-01,1\n,2\n2024-01-03,3\n",
+        "load.csv",
+        {},
+        ["line 3, column 't'", "''", "null_time: drop"],
+    ),
+    (
+        "time-unparseable",
+        GOOD + "2024-02-30,5\n1.2.24,6\n",
+        "load.csv",
+        {},
+        ["line 6", "'2024-02-30'", "first of 2", "bad_time: drop"],
+    ),
+    ("time-unparseable", GOOD, "load.csv", {"freq": 1}, ["line 2", "'2024-01-01'", "data.freq"]),
+    (
+        "time-unparseable",
+        parquet(t=pa.array([0], pa.timestamp("ns")), v=[1]),
+        "a.parquet",
+        {"format": "parquet", "freq": 1},
+        ["row 1", "1970"],
+    ),
+    ("time-format", GOOD, "load.csv", {"time_format": "%Q"}, ["data.time_format", "'%Q'"]),
+    ("zone-unknown", GOOD, "load.csv", {"timezone": "Mars/Olympus"}, ["data.timezone", "'Mars/Olympus'"]),
+    (
+        "zone-missing",
+        "t,v\n2024-01-01T00:00Z,1\n",
+        "load.csv",
+        {},
+        ["line 2", "'2024-01-01T00:00Z'", "set data.timezone"],
+    ),
+    (
+        "zone-mixed",
+        GOOD + "2024-01-05T00:00+01:00,5\n",
+        "load.csv",
+        {"timezone": "UTC"},
+        ["line 6", "a zone, unlike", "+01:00"],
+    ),
+    (
+        "zone-mixed",
+        "t,v\n2024-01-01T00:00Z,1\n2024-01-02,2\n",
+        "load.csv",
+        {"timezone": "UTC"},
+        ["line 3", "no zone, unlike"],
+    ),
+    (
+        "zone-dst",
+        "t,v\n2024-10-06 01:00,1\n2024-10-06 02:00,2\n2024-10-06 03:00,3\n",
+        "load.csv",
+        {"timezone": "Australia/Melbourne", "freq": "h"},
+        ["line 3", "skips", "'2024-10-06 02:00'", "bad_time: drop"],
+    ),
+    (
+        "zone-dst",
+        "t,v\n2024-11-03 00:00,1\n2024-11-03 01:00,2\n2024-11-03 01:00,3\n",
+        "load.csv",
+        {"timezone": "America/New_York", "freq": "h"},
+        ["line 3", "repeats", "first of 2"],
+    ),
+    ("end-unparseable", GOOD, "load.csv", {"end": "soon"}, ["data.end", "'soon'"]),
+    ("end-unparseable", GOOD, "load.csv", {"end": 2024}, ["data.end", "'2024'"]),
+    ("freq-unknown", GOOD, "load.csv", {"freq": "H"}, ["data.freq", "'H'", "use h"]),
+    ("freq-unknown", GOOD, "load.csv", {"freq": "2Q-DEC"}, ["'2Q-DEC'", "use 2QE-DEC"]),
+    ("freq-unknown", GOOD, "load.csv", {"freq": "fortnight"}, ["'fortnight'", "offset alias"]),
+    ("freq-unknown", GOOD, "load.csv", {"freq": "-1h"}, ["'-1h'", "forward"]),
+    ("freq-unknown", GOOD, "load.csv", {"freq": "bh"}, ["'bh'", "business hours"]),
+    ("freq-unknown", GOOD, "load.csv", {"freq": "5ns"}, ["'5ns'", "microseconds"]),
+    (
+        "freq-mismatch",
+        GOOD + "2024-01-05 07:00,5\n",
+        "load.csv",
+        {},
+        ["line 6", "2024-01-05 07:00", "the only one", "off_grid: drop"],
+    ),
+    ("freq-mismatch", wide_rows("2024-01-01", "h", 48), "load.csv", {}, ["line 3", "looks like 'h'", "46 in 48"]),
+    ("freq-mismatch", wide_rows("2024-01-01", "MS", 12), "load.csv", {}, ["line 2", "no two rows", "looks like 'MS'"]),
+    (
+        "freq-mismatch",
+        wide_rows("2024-01-01", "W-THU", 12),
+        "load.csv",
+        {"freq": "W-SAT"},
+        ["line 2", "looks like 'W-THU'"],
+    ),
+    ("freq-mismatch", TSF, "a.tsf", {"format": "tsf", "freq": "MS"}, ["daily", "'MS'", "D would fit"]),
+    (
+        "freq-mismatch",
+        TSF.replace("daily", "weekly"),
+        "a.tsf",
+        {"format": "tsf", "freq": "W-MON"},
+        ["line 8", "W-THU", "7D"],
+    ),
+    (
+        "row-duplicate",
+        GOOD + "2024-01-02,2\n",
+        "load.csv",
+        {},
+        ["line 6", "'v' at 2024-01-02", "'2.0'", "duplicate_rows: drop"],
+    ),
+    ("row-conflicting", GOOD + "2024-01-02,9\n", "load.csv", {}, ["line 6", "'9.0'", "first or last or mean"]),
+    ("value-text", GOOD + "2024-01-05,n/k\n", "load.csv", {}, ["line 6, column 'v'", "'n/k'", "bad_value: missing"]),
+    (
+        "value-text",
+        GOOD.replace(",", ";"),
+        "load.csv",
+        {"delimiter": ";", "decimal": ",", "target_col": ("t",)},
+        ["line 2", "'2024-01-01'"],
+    ),
+    (
+        "value-text",
+        "t;v\n2024-01-01;1,5\n2024-01-02;1.5\n",
+        "load.csv",
+        {"delimiter": ";", "decimal": ","},
+        ["line 3", "'1.5'"],
+    ),
+    (
+        "value-text",
+        parquet(t=["2024-01-01"], v=[True]),
+        "a.parquet",
+        {"format": "parquet"},
+        ["row 1, column 'v'", "'True'"],
+    ),
+    (
+        "value-infinite",
+        GOOD + "2024-01-05,-inf\n",
+        "load.csv",
+        {},
+        ["line 6, column 'v'", "'-inf'", "infinite: missing"],
+    ),
+    ("gap", GOOD + "2024-01-07,7\n", "load.csv", {}, ["line 5", "before 2024-01-07 00:00:00: 2", "gaps: missing"]),
+    ("gap-huge", GOOD + "9999-12-31,7\n", "load.csv", {"repair": {"gaps": "missing"}}, ["line 5", "before 9999-12-31"]),
+    ("series-unobserved", "t,v\n2024-01-01,\n2024-01-02,NA\n", "load.csv", {}, ["line 2, series 'v'", "short: drop"]),
+    ("series-short", GOOD, "load.csv", {"min_history": 5}, ["line 2, series 'v'", "4 steps", "is 5", "short: drop"]),
+    (
+        "series-constant",
+        "t,v\n2024-01-01,7\n2024-01-02,7\n",
+        "load.csv",
+        {},
+        ["line 2, series 'v'", "7.0", "constant: keep or drop"],
+    ),
+    ("panel-empty", GOOD, "load.csv", {"end": "2023-12-31"}, ["no rows left"]),
+    ("panel-empty", GOOD, "load.csv", {"min_history": 5, "repair": {"short": "drop"}}, ["no series left"]),
+]
+
+
+@pytest.mark.parametrize(("code", "content", "name", "changes", "parts"), FAILURES)
+def test_a_failing_check_names_its_code_the_row_the_value_and_the_mend_in_one_line(
+    tmp_path: Path, code: str, content: Any, name: str, changes: dict[str, Any], parts: list[str]
+) -> None:
+    path = write(tmp_path, content, name)
+    with pytest.raises(DataError) as caught:
+        ingest(params(path, **changes))
+    text = str(caught.value)
+    assert caught.value.code == code, text
+    assert text.startswith(f"[{code}] ")
+    assert [part for part in parts if part not in text] == [], text
+    assert "\n" not in text
+    assert str(path) in text or "params.yaml" in text
+
+
+def test_every_code_has_a_failing_file() -> None:
+    # A file that the system refuses to read cannot be had when tests run as root.
+    assert {case[0] for case in FAILURES} == set(CHECKS) - {"file-unreadable"}
+
+
+def test_a_file_that_the_system_refuses_to_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, GOOD)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"\[file-unreadable\] .*load.csv: cannot be read \(Permission denied\)"):
+        read_source(params(path))
+
+
+DAYS = ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"]
+# code, content, policy, other changes, count, days and values that come out
+REPAIRS: list[tuple[str, str, dict[str, str], dict[str, Any], int, dict[str, float]]] = [
+    ("time-null", GOOD + ",5\n", {"null_time": "drop"}, {}, 1, dict(zip(DAYS, [1, 2, 3, 4], strict=True))),
+    ("time-unparseable", GOOD + "x,5\ny,5\n", {"bad_time": "drop"}, {}, 2, dict(zip(DAYS, [1, 2, 3, 4], strict=True))),
+    (
+        "freq-mismatch",
+        GOOD + "2024-01-03 01:00,5\n",
+        {"off_grid": "drop"},
+        {},
+        1,
+        dict(zip(DAYS, [1, 2, 3, 4], strict=True)),
+    ),
+    # The first row is the odd one: the phase of the others decides.
+    (
+        "freq-mismatch",
+        "t,v\n2023-12-31 09:00,0\n" + GOOD[4:],
+        {"off_grid": "drop"},
+        {},
+        1,
+        dict(zip(DAYS, [1, 2, 3, 4], strict=True)),
+    ),
+    (
+        "row-duplicate",
+        GOOD + "2024-01-02,2\n2024-01-02,2.0\n",
+        {"duplicate_rows": "drop"},
+        {},
+        2,
+        dict(zip(DAYS, [1, 2, 3, 4], strict=True)),
+    ),
+    (
+        "row-duplicate",
+        "t,v\n2024-01-01,\n2024-01-01,NA\n2024-01-02,2\n2024-01-03,3\n",
+        {"duplicate_rows": "drop"},
+        {},
+        1,
+        {DAYS[0]: np.nan, DAYS[1]: 2, DAYS[2]: 3},
+    ),
+    (
+        "row-conflicting",
+        GOOD + "2024-01-02,9\n",
+        {"conflicting_rows": "first"},
+        {},
+        1,
+        dict(zip(DAYS, [1, 2, 3, 4], strict=True)),
+    ),
+    (
+        "row-conflicting",
+        GOOD + "2024-01-02,9\n",
+        {"conflicting_rows": "last"},
+        {},
+        1,
+        dict(zip(DAYS, [1, 9, 3, 4], strict=True)),
+    ),
+    (
+        "row-conflicting",
+        GOOD + "2024-01-02,9\n2024-01-02,4\n",
+        {"conflicting_rows": "mean"},
+        {},
+        2,
+        dict(zip(DAYS, [1, 5, 3, 4], strict=True)),
+    ),
+    (
+        "row-conflicting",
+        GOOD + "2024-01-02,\n",
+        {"conflicting_rows": "mean"},
+        {},
+        1,
+        dict(zip(DAYS, [1, 2, 3, 4], strict=True)),
+    ),
+    (
+        "value-text",
+        GOOD.replace(",2\n", ",two\n"),
+        {"bad_value": "missing"},
+        {},
+        1,
+        dict(zip(DAYS, [1, np.nan, 3, 4], strict=True)),
+    ),
+    (
+        "value-infinite",
+        GOOD.replace(",2\n", ",1e999\n"),
+        {"infinite": "missing"},
+        {},
+        1,
+        dict(zip(DAYS, [1, np.nan, 3, 4], strict=True)),
+    ),
+    (
+        "gap",
+        "t,v\n2024-01-01,1\n2024-01-04,4\n",
+        {"gaps": "missing"},
+        {},
+        2,
+        dict(zip(DAYS, [1, np.nan, np.nan, 4], strict=True)),
+    ),
+    ("series-constant", "t,v\n2024-01-01,7\n2024-01-02,7\n", {"constant": "keep"}, {}, 1, {DAYS[0]: 7, DAYS[1]: 7}),
+]
+
+
+@pytest.mark.parametrize(("code", "content", "policy", "changes", "count", "values"), REPAIRS)
+def test_a_policy_repairs_what_it_allows_and_counts_it(
+    tmp_path: Path,
+    code: str,
+    content: str,
+    policy: dict[str, str],
+    changes: dict[str, Any],
+    count: int,
+    values: dict[str, float],
+) -> None:
+    panel = ingest(params(write(tmp_path, content), repair=policy, **changes))
+    [(key, value)] = policy.items()
+    expected = {code: {"policy": f"data.repair.{key}: {value}", "count": count, "series": 1}}
+    assert panel.audit["repairs"] == expected
+    assert panel.audit["per_series"]["v"]["repairs"] == {code: count}
+    assert panel.audit["per_series"]["v"]["rows_read"] == content.count("\n") - 1
+    assert [f"{day:%Y-%m-%d}" for day in panel.frame["ds"]] == list(values)
+    np.testing.assert_array_equal(panel.frame["y"], list(values.values()))
+    assert panel.audit["missing"] == np.isnan(list(values.values())).sum()
+
+
+@pytest.mark.parametrize(
+    ("code", "rows", "policy"),
+    [
+        ("series-short", "b,2024-01-01,1\n", {"short": "drop"}),
+        ("series-unobserved", "b,2024-01-01,\nb,2024-01-02,\nb,2024-01-03,\n", {"short": "drop"}),
+        ("series-constant", "b,2024-01-01,0\nb,2024-01-02,0\nb,2024-01-03,0\n", {"constant": "drop"}),
+    ],
+)
+def test_a_series_that_says_too_little_is_dropped_by_policy_and_the_others_stay(
+    tmp_path: Path, code: str, rows: str, policy: dict[str, str]
+) -> None:
+    content = "k,t,v\na,2024-01-01,1\na,2024-01-02,2\na,2024-01-03,3\n" + rows
+    panel = ingest(params(write(tmp_path, content), id_col="k", min_history=3, repair=policy))
+    assert set(panel.frame["unique_id"]) == {"a"}
+    assert panel.audit["series"] == {"read": 2, "used": 1}
+    assert panel.audit["per_series"]["b"]["repairs"] == {code: 1}
+    assert panel.audit["per_series"]["b"]["steps"] == 0
+
+
+def test_local_times_that_a_clock_change_skips_or_repeats_are_dropped_by_policy(tmp_path: Path) -> None:
+    content = "t,v\n2024-10-06 01:00,1\n2024-10-06 02:00,2\n2024-10-06 03:00,3\n"
+    repair = {"bad_time": "drop"}
+    panel = ingest(params(write(tmp_path, content), timezone="Australia/Melbourne", freq="h", repair=repair))
+    assert panel.audit["repairs"]["zone-dst"]["count"] == 1
+    assert list(panel.frame["y"]) == [1, 3]
+    assert panel.audit["steps"] == 2  # 01:00 and 03:00 are one hour apart
+
+
+def test_rows_after_the_end_are_left_out_unchecked_and_counted(tmp_path: Path) -> None:
+    panel = ingest(params(write(tmp_path, GOOD + "2024-01-05,n/k\n"), end="2024-01-03"))
+    assert list(panel.frame["y"]) == [1, 2, 3]
+    assert panel.audit["rows"] == {"read": 5, "after_end": 2, "used": 3}
+    assert panel.audit["repairs"] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "changes"),
+    [
+        ("plain.csv", GOOD.encode(), {}),
+        ("no_newline_at_end.csv", GOOD.strip().encode(), {}),
+        ("windows.csv", GOOD.replace("\n", "\r\n").encode(), {}),
+        ("old_mac.csv", GOOD.replace("\n", "\r").encode(), {}),
+        ("marked.csv", GOOD.encode("utf-8-sig"), {}),
+        ("wide.csv", GOOD.encode("utf-16"), {"encoding": "utf-16"}),
+        ("packed.csv.gz", gzip.compress(GOOD.encode()), {}),
+        ("two_members.csv.GZ", gzip.compress(GOOD[:20].encode()) + gzip.compress(GOOD[20:].encode()), {}),
+        ("packed.csv.zst", zst, {}),
+        ("tabs.tsv", GOOD.replace(",", "\t").encode(), {"delimiter": "\t"}),
+        ("european.csv", GOOD.replace(",", ";").replace("4\n", "4,0\n").encode(), {"delimiter": ";", "decimal": ","}),
+        ("quoted.csv", GOOD.replace("2024-01-02", '"2024-01-02"').replace("t,v", '"t","v"').encode(), {}),
+        ("blank_lines.csv", b"\n" + GOOD.replace("\n", "\n\n").encode(), {}),
+        ("signed.csv", GOOD.replace(",4", ", +4e0 ").encode(), {}),
+        ("other_columns.csv", GOOD.replace(",", ",x y,").replace("t,x y,v", "t,note,v").encode(), {}),
+        ("days.csv", GOOD.replace("2024-01-0", "").encode(), {"time_format": "%d", "end": "1900-01-04"}),
+        ("days_of_january.csv", GOOD.replace("2024-01-0", "").encode(), {"freq": 1}),
+        ("text.parquet", parquet(t=DAYS, v=["1", "2", "3", "4.0"]), {"format": "parquet"}),
+        ("days.parquet", parquet(t=pa.array(DAYS).cast(pa.date32()), v=[1, 2, 3, 4]), {"format": "parquet"}),
+        (
+            "stamps.parquet",
+            parquet(t=pa.array(DAYS).cast(pa.timestamp("ns")), v=pa.array([1, 2, 3, 4], pa.float32())),
+            {"format": "parquet"},
+        ),
+        (
+            "zoned.parquet",
+            parquet(t=pa.array(DAYS).cast(pa.timestamp("ms")).cast(pa.timestamp("ms", "UTC")), v=[1, 2, 3, 4]),
+            {"format": "parquet", "timezone": "UTC"},
+        ),
+        (
+            "decimals.parquet",
+            parquet(t=DAYS, v=pa.array([1, 2, 3, 4]).cast(pa.decimal128(21, 2))),
+            {"format": "parquet"},
+        ),
+        ("numbered.parquet", parquet(t=[1, 2, 3, 4], v=[1, 2, 3, 4]), {"format": "parquet", "freq": 1}),
+        (
+            "in_two_columns.csv",
+            GOOD.replace("2024-", "2024,").replace("t,v", "y,t,v").encode(),
+            {"time_col": ("y", "t"), "time_format": "%Y %m-%d"},
+        ),
+        (
+            "in_two_columns.parquet",
+            parquet(y=[2024] * 4, t=[1, 2, 3, 4], v=[1, 2, 3, 4]),
+            {"format": "parquet", "time_col": ("y", "t"), "time_format": "%Y %j"},
+        ),
+    ],
+)
+def test_one_table_is_read_the_same_from_every_layout(
+    tmp_path: Path, name: str, content: Any, changes: dict[str, Any]
+) -> None:
+    panel = ingest(params(write(tmp_path, content, name), **changes))
+    np.testing.assert_array_equal(panel.frame["y"], [1.0, 2.0, 3.0, 4.0])
+    if isinstance(panel.freq, int):
+        np.testing.assert_array_equal(panel.frame["ds"], [1, 2, 3, 4])
+    else:
+        assert [stamp.day for stamp in panel.frame["ds"]] == [1, 2, 3, 4]
+    assert panel.audit["repairs"] == {}
+
+
+def test_a_tsf_file_gives_its_series_on_the_steps_after_their_start(tmp_path: Path) -> None:
+    content = TSF.replace("a comment", "caf\xe9").encode("latin-1")  # no utf-8, but in a comment
+    panel = ingest(params(write(tmp_path, content, "a.tsf"), format="tsf"))
+    assert panel.frame["unique_id"].to_list() == ["T1"] * 4 + ["T2"] * 2
+    assert [f"{stamp:%m-%d}" for stamp in panel.frame["ds"]] == ["01-01", "01-02", "01-03", "01-04", "02-01", "02-02"]
+    np.testing.assert_array_equal(panel.frame["y"], [1, 2, np.nan, 4, 5, 6.5])
+    assert panel.audit["repairs"] == {}
+
+
+def test_a_bad_value_of_a_tsf_file_is_named_by_its_line_and_repaired_by_policy(tmp_path: Path) -> None:
+    path = write(tmp_path, TSF.replace("6.5", "six"), "a.tsf")
+    with pytest.raises(DataError, match=r"\[value-text\] .*a.tsf, line 8, column 'y'.*'six'"):
+        ingest(params(path, format="tsf"))
+    panel = ingest(params(path, format="tsf", repair={"bad_value": "missing"}))
+    assert panel.audit["per_series"]["T2"] == {"rows_read": 2, "steps": 2, "missing": 1, "repairs": {"value-text": 1}}
+
+
+def test_hourly_series_of_a_tsf_file_keep_their_length_over_a_clock_change(tmp_path: Path) -> None:
+    values = ",".join(map(str, range(72)))
+    content = TSF.partition("T1")[0].replace("daily", "hourly") + f"T1:2024-10-05 00-00-00:{values}\n"
+    panel = ingest(params(write(tmp_path, content, "a.tsf"), format="tsf", freq="h", timezone="Australia/Melbourne"))
+    np.testing.assert_array_equal(panel.frame["y"], np.arange(72.0))
+    assert str(panel.frame["ds"].iloc[0]) == "2024-10-04 14:00:00"
+
+
+def test_a_folder_is_read_in_the_order_of_its_names_without_hidden_files(tmp_path: Path) -> None:
+    write(tmp_path, "k,t,v\nb,2024-01-01,1\nb,2024-01-02,2\n", "2.csv")
+    write(tmp_path, "k,t,v\na,2024-01-01,3\na,2024-01-02,x\n", "1.csv")
+    write(tmp_path, "/data.csv\n", ".gitignore")
+    write(tmp_path, "outs:\n", "1.csv.dvc")
+    with pytest.raises(DataError, match=r"/1.csv, line 3, column 'v': no number. Received: 'x'"):
+        ingest(params(tmp_path, id_col="k"))
+    panel = ingest(params(tmp_path, id_col="k", repair={"bad_value": "missing"}))
+    np.testing.assert_array_equal(panel.frame["y"], [3, np.nan, 1, 2])
+
+
+def test_a_series_may_go_on_in_another_file_and_errors_name_that_one(tmp_path: Path) -> None:
+    write(tmp_path, "k,t,v\na,2024-01-01,1\n", "1.csv")
+    write(tmp_path, "k,t,v\na,2024-01-02,2\na,2024-01-01,9\n", "2.csv")
+    with pytest.raises(DataError, match=r"row-conflicting.*/2.csv, line 3, series 'a' at 2024-01-01"):
+        ingest(params(tmp_path, id_col="k"))
+    panel = ingest(params(tmp_path, id_col="k", repair={"conflicting_rows": "last"}))
+    assert list(panel.frame["y"]) == [9, 2]
+
+
+def test_parquet_files_with_and_without_a_zone_are_mixed_zones(tmp_path: Path) -> None:
+    for name, zone in (("1.parquet", None), ("2.parquet", "UTC")):
+        write(
+            tmp_path,
+            parquet(t=pa.array([DAYS[int(name[0])]]).cast(pa.timestamp("us")).cast(pa.timestamp("us", zone)), v=[1.0]),
+            name,
+        )
+    with pytest.raises(DataError, match=r"zone-mixed\] .*/2.parquet, row 1, column 't'"):
+        ingest(params(tmp_path, format="parquet", timezone="UTC"))
+
+
+def test_ids_are_text_as_written(tmp_path: Path) -> None:
+    rows = "".join(f"{name},2024-01-01,1\n{name},2024-01-02,2\n" for name in ("01", "1", "1.0", "NA", "x y"))
+    panel = ingest(params(write(tmp_path, "k,t,v\n" + rows), id_col="k"))
+    assert panel.frame["unique_id"].unique().tolist() == ["01", "1", "1.0", "NA", "x y"]
+
+
+@pytest.mark.parametrize("ids", [[1, 1], [1.0, 1.0], ["1", "1"]])
+def test_whole_ids_of_parquet_files_have_no_fraction(tmp_path: Path, ids: list[Any]) -> None:
+    path = write(tmp_path, parquet(k=ids, t=DAYS[:2], v=[1, 2]), "a.parquet")
+    assert ingest(params(path, format="parquet", id_col="k")).frame["unique_id"].to_list() == ["1", "1"]
+
+
+def test_several_targets_become_a_series_each(tmp_path: Path) -> None:
+    path = write(tmp_path, "k,t,a,b\n1,2024-01-01,1,3\n1,2024-01-02,2,4\n")
+    panel = ingest(params(path, id_col="k", target_col=("b", "a")))
+    assert panel.frame["unique_id"].to_list() == ["1/a", "1/a", "1/b", "1/b"]
+    assert list(panel.frame["y"]) == [1, 2, 3, 4]
+    without_id = ingest(params(path, target_col=("b", "a")))
+    assert without_id.frame["unique_id"].to_list() == ["a", "a", "b", "b"]
+
+
+cells = st.text(st.sampled_from('ab"\n\r ,'), min_size=1, max_size=4).filter(lambda cell: cell.strip() != "")
+
+
+@given(st.lists(st.tuples(cells, st.integers(0, 2)), min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"]))
+def test_a_row_is_named_by_its_line_whatever_quotes_and_blank_lines_come_before(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int]], newline: str
+) -> None:
+    text, lines = f"k,t,v{newline}", []
+    for cell, blank in rows:
+        text += newline * blank
+        lines.append(1 + text.count("\n") + text.replace("\r\n", "").count("\r"))
+        quoted = cell.replace('"', '""')
+        text += f'"{quoted}",2024-01-01,1{newline}'
+    path = write(tmp_path_factory.mktemp("lines"), text)
+    frame = read_source(params(path, id_col="k"))
+    assert frame["k"].to_list() == [cell for cell, _ in rows]
+    assert frame["__row__"].to_list() == lines
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=8, unique=True), st.booleans())
+def test_every_number_is_read_to_its_last_digit_also_beside_text(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[float], beside_text: bool
+) -> None:
+    rows = [repr(number) for number in numbers] + (["text"] if beside_text else [])
+    text = "t,v\n" + "".join(f"{number},{row}\n" for number, row in enumerate(rows))
+    path = write(tmp_path_factory.mktemp("numbers"), text)
+    panel = ingest(params(path, freq=1, repair={"bad_value": "missing"}))
+    np.testing.assert_array_equal(panel.frame["y"][: len(numbers)], numbers)
+
+
+EDITS = st.tuples(
+    st.integers(0, 60),
+    st.integers(0, 3),
+    st.binary(max_size=4)
+    | st.sampled_from([b'"', b"\n", b",", b"\r", b"\0", b"inf", b"0001-01-01", b"NaT", b":", b"?"]),
+)
+
+
+@given(
+    st.lists(EDITS, max_size=4),
+    st.sampled_from(["load.csv", "load.csv.gz", "load.csv.zst", "load.tsf", "load.parquet"]),
+    st.sampled_from(["D", "h", "MS", 1, "B"]),
+    st.sampled_from([None, "Australia/Melbourne"]),
+    st.sampled_from(["utf-8", "latin-1", "utf-16", "cp1252"]),
+)
+def test_a_damaged_file_gives_a_panel_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory,
+    edits: list[tuple[int, int, bytes]],
+    name: str,
+    freq: str | int,
+    timezone: str | None,
+    encoding: str,
+) -> None:
+    raw = (TSF if name.endswith("tsf") else GOOD).encode()
+    raw = gzip.compress(raw) if name.endswith("gz") else raw
+    for sixtieth, length, put in edits:
+        place = sixtieth * len(raw) // 60
+        raw = raw[:place] + put + raw[place + length :]
+    path = write(tmp_path_factory.mktemp("damaged"), raw, name)
+    form = path.suffix[1:] if path.suffix in (".tsf", ".parquet") else "csv"
+    try:
+        panel = ingest(params(path, format=form, freq=freq, timezone=timezone, encoding=encoding))
+        text = f"{panel.audit['steps']} steps"
+        said = f"{len(panel.frame)} steps"
+    except DataError as error:
+        text, said = str(error), " ".join(str(error).split())
+    assert text == said
+    assert len(text.splitlines()) == 1
