@@ -45,9 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     work = (args.work / args.name).resolve()
     seconds = run_stages(args.name, work)
-    figures = {
-        cell: measure(work, cell, args.split) for cell in load_params(work / "params.yaml").cells
-    }
+    figures = {cell: measure(work, cell, args.split) for cell in load_params(work / "params.yaml").cells}
     result = {"name": args.name, "split": args.split, "commit": commit(), "seconds": seconds, "figures": figures}
     if args.split == "test":
         with (HERE / "test_looks.jsonl").open("a", encoding="utf-8") as file:
@@ -68,7 +66,8 @@ def run_stages(name: str, work: Path) -> dict[str, float]:
     source = work / params.data.path
     if not source.exists():
         source.symlink_to(Path(data).resolve() / params.data.path)
-    stages = [("ingest",), ("window",), *(("tune", cell) for cell in params.cells), *(("train", c) for c in params.cells)]
+    per_cell = [(stage, cell) for stage in ("tune", "train") for cell in params.cells]
+    stages: list[tuple[str, ...]] = [("ingest",), ("window",), *per_cell]
     seconds = {}
     for stage in stages:
         start = time.perf_counter()

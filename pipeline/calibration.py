@@ -18,10 +18,10 @@ def conformal_offsets(
 
     For each step and each symmetric pair of quantiles the score of a window is how far its target lies outside
     the interval, negative inside. The interval is widened, or narrowed, at both ends by the score of rank
-    ceil(n * (k + 1) / k * (1 - alpha)) of n, where k is what the windows are worth. With k = n exchangeable windows that
-    is the rank of the paper, and the calibrated interval covers at least 1 - alpha. Windows that overlap repeat each
-    other: their scores are spread as those of n, but know the distribution only as well as k of them. Where the rank is
-    beyond n, the largest score is taken, and k / (k + 1) is all that is promised.
+    ceil(n * (k + 1) / k * (1 - alpha)) of n, where k is what the windows are worth. With k = n exchangeable windows
+    that is the rank of the paper, and the calibrated interval covers at least 1 - alpha. Windows that overlap repeat
+    each other: n of them know the distribution of the scores only as well as k do. Where the rank is beyond n, the
+    largest score is taken, and k / (k + 1) is all that is promised.
 
     Each step stands alone. Pooling neighbouring steps was tried on simulated series and gives the same coverage:
     the scores of neighbouring steps repeat each other.

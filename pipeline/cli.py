@@ -52,6 +52,7 @@ def forecast(
     ),
     delimiter: Annotated[str, typer.Option(help="csv: between fields.")] = ",",
     decimal: Annotated[str, typer.Option(help="csv: decimal point.")] = ".",
+    encoding: Annotated[str, typer.Option(help="csv: encoding.")] = "utf-8",
     threads: Annotated[int, typer.Option(min=1, help="Threads used.")] = 1,
 ) -> None:
     """Forecasts the steps after the last timestamp of each series.
@@ -64,7 +65,7 @@ def forecast(
 
         chosen = best_cell(comparison) if cell == "best" else cell
         forecaster = Forecaster.load(models / chosen, threads=threads)
-        history = read_history(source, forecaster.meta, delimiter=delimiter, decimal=decimal)
+        history = read_history(source, forecaster.meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
         result = forecaster.forecast(history)
         write_forecast(result, output)
     typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {chosen}")
@@ -106,7 +107,7 @@ def best_cell(comparison: Path) -> str:
         ) from None
 
 
-def read_history(path: Path, meta: Any, *, delimiter: str, decimal: str) -> pd.DataFrame:
+def read_history(path: Path, meta: Any, *, delimiter: str, decimal: str, encoding: str) -> pd.DataFrame:
     """Reads the history to forecast from, as ingest reads its data.
 
     Args:
@@ -114,6 +115,7 @@ def read_history(path: Path, meta: Any, *, delimiter: str, decimal: str) -> pd.D
         meta: the bundle's, whose columns the file has.
         delimiter: of a CSV file.
         decimal: the decimal point of a CSV file.
+        encoding: of a CSV file.
 
     Returns:
         A raw frame that knows file and row of everything in it.
@@ -136,7 +138,7 @@ def read_history(path: Path, meta: Any, *, delimiter: str, decimal: str) -> pd.D
             "format": _FORMATS[_ending(path, list(_FORMATS), "INPUT")],
             "delimiter": delimiter,
             "decimal": decimal,
-            "encoding": "utf-8",
+            "encoding": encoding,
             "end": None,
             "min_history": 1,
             "repair": RepairParams.model_validate(meta["repair"]),

@@ -13,7 +13,7 @@ from pipeline.cells import CELLS
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded, to_csv
 from pipeline.storage import read_json, replacing, write_json
-from pipeline.tables import align_rows, format_figure, render_table
+from pipeline.tables import align_rows, format_figure
 
 SCHEMA = 1
 BASELINES = ("seasonal_naive", "seasonal_drift", "ridge")
@@ -35,6 +35,7 @@ class Entry:
         seeds: of the networks; none for a baseline.
         parameters: trainable numbers in one network; None for a baseline.
         trials: completed trials of the search; None for a baseline.
+        curves: learning curves, one row per seed and epoch; None for a baseline.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Entry:
     seeds: tuple[int, ...] = ()
     parameters: int | None = None
     trials: int | None = None
+    curves: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,19 @@ def steps_table(comparison: Comparison) -> pd.DataFrame:
     return pd.concat(parts).rename_axis("step").reset_index()
 
 
+def curves_table(comparison: Comparison) -> pd.DataFrame:
+    """Learning curves, for a plot with a line per cell and seed.
+
+    Args:
+        comparison: what is compared.
+
+    Returns:
+        `model, seed, epoch, loss, val_loss` of the cells, in units of each series' standard deviation.
+    """
+    parts = [entry.curves.assign(model=entry.name) for entry in comparison.entries if entry.curves is not None]
+    return pd.concat(parts)[["model", "seed", "epoch", "loss", "val_loss"]].reset_index(drop=True)
+
+
 def decide(comparison: Comparison, *, served: str, audit: Json) -> dict[str, Any]:
     """What is decided and what it rests on.
 
@@ -199,14 +214,16 @@ def with_training_time(table: pd.DataFrame, seconds: Mapping[str, float]) -> pd.
 
 
 def save_comparison(comparison: Comparison, verdict: Json, folder: Path) -> None:
-    """Writes `table.csv`, `table.md`, `steps.csv` and `verdict.json`; all that lay in the folder goes."""
-    table = results_table(comparison)
-    with replacing(folder) as beside:
-        beside.mkdir()
-        (beside / "table.csv").write_text(to_csv(table), encoding="utf-8")
-        (beside / "table.md").write_text(render_table(table), encoding="utf-8")
-        (beside / "steps.csv").write_text(to_csv(steps_table(comparison)), encoding="utf-8")
-        write_json(verdict, beside / "verdict.json")
+    """Writes `table.csv`, `steps.csv`, `curves.csv` and `verdict.json`."""
+    tables = {
+        "table": results_table(comparison),
+        "steps": steps_table(comparison),
+        "curves": curves_table(comparison),
+    }
+    for name, table in tables.items():
+        with replacing(folder / f"{name}.csv") as beside:
+            beside.write_text(to_csv(table), encoding="utf-8")
+    write_json(verdict, folder / "verdict.json")
 
 
 def load_training_seconds(timings: Path, cells: Sequence[str]) -> dict[str, float]:
@@ -251,15 +268,16 @@ def _load_cell(models: Path, cell: str) -> Entry:
         name=cell,
         test=_read(models / "evaluation" / f"{cell}.json"),
         validation=_read(models / "trained" / cell / "validation.json"),
-        steps=_read_steps(models / "evaluation" / f"{cell}-steps.csv"),
+        steps=_read_csv(models / "evaluation" / f"{cell}-steps.csv"),
         seeds=tuple(bundle["seeds"]),
         parameters=bundle["parameters"],
         trials=_read(models / "tuned" / f"{cell}.json")["budget"]["completed"],
+        curves=_read_csv(models / "trained" / cell / "curves.csv"),
     )
 
 
 def _load_baselines(folder: Path) -> list[Entry]:
-    metrics, steps = _read(folder / "baselines.json"), _read_steps(folder / "baselines-steps.csv")
+    metrics, steps = _read(folder / "baselines.json"), _read_csv(folder / "baselines-steps.csv")
     return [
         Entry(name, metrics[name], metrics["validation"][name], steps[steps["forecast"] == name]) for name in BASELINES
     ]
@@ -270,7 +288,7 @@ def _read(path: Path) -> Any:
     return read_json(path)
 
 
-def _read_steps(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path) -> pd.DataFrame:
     _check_exists(path)
     return pd.read_csv(path, dtype={"forecast": "str"})
 

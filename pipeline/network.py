@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from itertools import pairwise
 from math import expm1, log
 from pathlib import Path
 from statistics import NormalDist
@@ -84,7 +85,7 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         return {"spec": self.spec.to_json(), "name": self.name}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SegmentNetwork:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SegmentNetwork:  # noqa: ARG003  Keras' own
         """Builds the network that `get_config` describes."""
         return cls(NetworkSpec.from_json(config["spec"]), name=config["name"])
 
@@ -158,7 +159,7 @@ class _InitialQuantiles(keras.initializers.Initializer):  # type: ignore[misc]
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         normal = [NormalDist(0, 0.5).inv_cdf(q) for q in self.quantiles]
         centre = len(normal) // 2
-        gaps = [abs(a - b) for a, b in zip(normal, normal[1:], strict=False)]
+        gaps = [abs(a - b) for a, b in pairwise(normal)]
         biases = [log(expm1(gap)) for gap in gaps]
         row = [*biases[:centre], 0.0, *biases[centre:]]
         return ops.convert_to_tensor(np.tile(row, shape[0] // len(row)), dtype)
@@ -192,7 +193,8 @@ def pinball_loss(target: Any, forecast: Any, loss_scale: Any, quantiles: tuple[f
 
 def network_weights(network: SegmentNetwork) -> dict[str, np.ndarray[Any, Any]]:
     """The weights by name: `embedding/kernel`, `embedding/bias`, `recurrent_0/kernel`, `recurrent_0/recurrent_kernel`,
-    `recurrent_0/bias`, …, `position`, `head/kernel`, `head/bias`, in Keras' own layouts."""
+    `recurrent_0/bias`, …, `position`, `head/kernel`, `head/bias`, in Keras' own layouts.
+    """
     weights = {"position": np.asarray(network.position)}
     for layer in (network.embedding, network.head):
         weights |= {f"{layer.name}/kernel": np.asarray(layer.kernel), f"{layer.name}/bias": np.asarray(layer.bias)}

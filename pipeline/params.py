@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -116,7 +117,9 @@ class WindowParams(_Section):
     min_context: Steps
 
     @model_validator(mode="after")
-    def _splits_hold_a_window(self) -> Self:
+    def _lengths_agree(self) -> Self:
+        if self.min_context > self.context_length:
+            raise ValueError(f"min_context {self.min_context} is longer than context_length {self.context_length}")
         for name in ("val_size", "test_size"):
             if getattr(self, name) < self.horizon:
                 raise ValueError(f"{name} {getattr(self, name)} is shorter than horizon {self.horizon}")
@@ -134,7 +137,7 @@ def _check_range(self: RangeT) -> RangeT:
 def _symmetric(quantiles: tuple[float, ...]) -> tuple[float, ...]:
     if 0.5 not in quantiles:
         raise ValueError("0.5, the median, is needed")
-    if any(a >= b for a, b in zip(quantiles, quantiles[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(quantiles)):
         raise ValueError("quantiles ascend")
     if any(abs(a + b - 1) > 1e-9 for a, b in zip(quantiles, reversed(quantiles), strict=True)):
         raise ValueError("quantiles are symmetric around 0.5, so that pairs of them make intervals")

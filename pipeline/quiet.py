@@ -36,6 +36,7 @@ def load_tensorflow(threads: int) -> None:
     with quiet():
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # it warns of a graph per network, which is what is meant
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.experimental.enable_op_determinism()

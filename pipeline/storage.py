@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield beside
         if path.is_dir():
             shutil.rmtree(path)
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         if beside.is_dir():
             shutil.rmtree(beside)

@@ -6,6 +6,7 @@ change leaves the grid alone, and UTC where it is shorter. Without `data.timezon
 
 from __future__ import annotations
 
+import warnings
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,7 +173,10 @@ def _state(null: Bools, unreadable: Bools) -> NDArray[np.int8]:
 def _parse(words: pd.Series, time_format: str | None) -> pd.DatetimeIndex:
     """Reads text; instants come out in UTC. What cannot be read is NaT."""
     try:
-        read = pd.to_datetime(words, format=time_format or "ISO8601", errors="coerce", utc=True)
+        with warnings.catch_warnings():
+            # Python 3.13 warns of formats without a year, which are told below as out of range
+            warnings.simplefilter("ignore", DeprecationWarning)
+            read = pd.to_datetime(words, format=time_format or "ISO8601", errors="coerce", utc=True)
     except ValueError as error:
         raise DataError(
             "time-format",

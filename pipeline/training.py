@@ -59,7 +59,7 @@ def fit_network(
     max_epochs: int,
     patience: int,
     windows_per_epoch: int | None,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
     """Trains one network with Adam and a cosine schedule, and stops early on validation.
 
@@ -97,7 +97,8 @@ def fit_network(
             raise NonFiniteLossError(f"loss {epoch.loss}, validation loss {epoch.val_loss} in epoch {number}")
         epochs.append(epoch)
         seconds.append(time.perf_counter() - start)
-        on_epoch(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
         if best is None or epoch.val_loss < best.val_loss:
             best, best_weights = epoch, network.get_weights()
         if number - best.epoch >= patience:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
 from pipeline.storage import read_json, replacing, write_json
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -142,20 +145,32 @@ def save_windows(
     fit_lengths = [max(len(values) - params.test_size, 0) for values in series]
     fit_values = [values[:length] for values, length in zip(series, fit_lengths, strict=True)]
     longest = max(map(len, series))
+    if params.context_length > longest:
+        raise GatecastError(
+            f"window.context_length {params.context_length} is longer than every series; the longest has {longest} "
+            "steps. Make it shorter"
+        )
+    needed = params.min_context + params.horizon + params.val_size + params.test_size
     splits = {}
     for place, (name, values) in enumerate((("training", fit_values), ("validation", fit_values), ("test", series))):
         splits[name] = _usable(values, [p[place] for p in positions], params)
         if not len(splits[name]):
             raise GatecastError(
-                f"no {name} window: the longest of {len(series)} series has {longest} steps, and window.test_size "
-                f"{params.test_size}, val_size {params.val_size}, horizon {params.horizon} and min_context "
-                f"{params.min_context} leave none; make them smaller or bring longer series"
+                f"no {name} window with an observed value: the longest of {len(series)} series has {longest} steps, "
+                f"and window.min_context {params.min_context} + horizon {params.horizon} + val_size {params.val_size} "
+                f"+ test_size {params.test_size} need {needed}; make them smaller or bring longer series"
             )
     train_lengths = [max(length - params.val_size, 0) for length in fit_lengths]
     train_parts = [values[:length] for values, length in zip(series, train_lengths, strict=True)]
     shape = {"context_length": params.context_length, "horizon": params.horizon}
     fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True) if n]
     span = {"start": str(min(t[0] for t in fit_times)), "end": str(max(t[-1] for t in fit_times))}
+    log.info(
+        "window: %s training, %s validation, %s test windows; %s of %s series are too short to train on",
+        *(f"{len(splits[name]):,}" for name in ("training", "validation", "test")),
+        f"{sum(not len(p[0]) for p in positions):,}",
+        f"{len(series):,}",
+    )
     with replacing(folder / "fit") as out:
         _write_part(out, ids, fit_values, {**meta, **shape, "range": span})
         np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
@@ -190,7 +205,7 @@ def load_test(folder: Path) -> TestSet:
     ids, values, lengths, meta = _read_part(folder)
     starts = _starts(lengths)
     ds = np.load(folder / "ds.npy")
-    filler = np.datetime64("NaT") if ds.dtype.kind == "M" else np.iinfo(np.int64).min
+    filler = np.array("NaT", ds.dtype) if ds.dtype.kind == "M" else np.iinfo(np.int64).min
     return TestSet(
         ids=ids,
         windows=_windows(
@@ -270,3 +285,16 @@ def split_missing(contexts: Floats) -> tuple[Floats, NDArray[np.float32]]:
     """The network's two inputs: history [N, C] with 0 where it is missing, and what of it was observed."""
     seen = np.isfinite(contexts)
     return np.where(seen, contexts, 0.0), seen.astype(np.float32)
+
+
+def require_season(longest_history: int, season_length: int) -> None:
+    """Checks, before anything is trained, that the seasonal naive forecast which scales MASE exists.
+
+    Raises:
+        GatecastError: no series has two values a season apart before its test part.
+    """
+    if 0 < longest_history <= season_length:
+        raise GatecastError(
+            f"evaluate.season_length {season_length} is as long as all the history before the test part, of at most "
+            f"{longest_history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
+        )

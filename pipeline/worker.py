@@ -93,7 +93,7 @@ def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) ->
     network = trained.network
     save_network(network, folder / f"seed-{seed}.keras")
     with replacing(folder / f"seed-{seed}.npz") as beside, beside.open("wb") as file:
-        np.savez(file, **network_weights(network))
+        np.savez(file, allow_pickle=False, **network_weights(network))
     history, observed = split_missing(_fit.val.contexts(parity_rows(_fit.val)))
     with replacing(folder / f"seed-{seed}.npy") as beside, beside.open("wb") as file:
         np.save(file, np.asarray(network({"history": history, "observed": observed})))

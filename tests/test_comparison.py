@@ -11,6 +11,7 @@ import pytest
 from benchmarks.readme import replace_results, update_readme
 from pipeline.comparison import (
     Comparison,
+    curves_table,
     decide,
     describe,
     load_comparison,
@@ -65,6 +66,8 @@ def write_cell(
     write_steps(models / "evaluation" / f"{cell}-steps.csv", steps)
     write_json({"seeds": list(seeds), "parameters": 1234}, models / "trained" / cell / "forecaster.json")
     write_json(figures(validation), models / "trained" / cell / "validation.json")
+    curves = [f"{seed},{epoch},0.5,{0.6 / epoch},0.01\n" for seed in seeds for epoch in (1, 2)]
+    (models / "trained" / cell / "curves.csv").write_text("seed,epoch,loss,val_loss,learning_rate\n" + "".join(curves))
     write_json({"budget": {"requested": 8, "completed": 7}}, models / "tuned" / f"{cell}.json")
     write_json({"seconds": 61.25}, models / "timings" / f"train-{cell}.json")
 
@@ -219,7 +222,7 @@ def test_the_same_comparison_is_the_same_bytes_without_seconds(models: Path, tmp
         save_comparison(comparison, decide(comparison, served="best", audit=AUDIT), tmp_path / str(number))
     assert sha256_of(tmp_path / "0") == sha256_of(tmp_path / "1")
     assert sorted(path.name for path in (tmp_path / "0").iterdir()) == [
-        *("steps.csv", "table.csv", "table.md", "verdict.json")
+        *("curves.csv", "steps.csv", "table.csv", "verdict.json")
     ]
     assert "61.25" not in "".join(path.read_text() for path in (tmp_path / "0").iterdir())
 
@@ -278,3 +281,10 @@ def test_the_readme_changes_between_its_markers_alone(models: Path, tmp_path: Pa
 def test_a_readme_without_its_two_markers_is_refused(text: str) -> None:
     with pytest.raises(GatecastError, match="needed once each"):
         replace_results(text, "table\n")
+
+
+def test_learning_curves_have_a_line_per_cell_and_seed(models: Path) -> None:
+    curves = curves_table(load(models))
+    assert list(curves) == ["model", "seed", "epoch", "loss", "val_loss"]
+    assert set(curves["model"]) == {"lstm", "gru"}
+    assert not curves.duplicated(["model", "seed", "epoch"]).any()

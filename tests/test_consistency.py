@@ -133,7 +133,9 @@ def test_every_key_of_params_is_in_the_readme(key: str) -> None:
 def test_every_check_code_is_in_the_readme() -> None:
     codes = set()
     for path in (ROOT / "pipeline").glob("*.py"):
-        codes |= set(re.findall(r'"((?:time|zone|freq|value|series|column|file|id|gap|row)s?-[a-z-]+)"', path.read_text()))
+        codes |= set(
+            re.findall(r'"((?:time|zone|freq|value|series|column|file|id|gap|row)s?-[a-z-]+)"', path.read_text())
+        )
     assert len(codes) > 12
     assert {code for code in codes if f"`{code}`" not in README} == set()
 

@@ -82,6 +82,7 @@ def test_every_key_is_needed(key: tuple[str, ...], tmp_path: Path) -> None:
         ("window.horizon", "two", r'window\.horizon: .*integer\. Received: "two"'),
         ("window.horizon", 26.5, r"window\.horizon: .*integer.*Received: 26\.5"),
         ("window.val_size", 20, r"window: val_size 20 is shorter than horizon 26"),
+        ("window.min_context", 105, r"window: min_context 105 is longer than context_length 104"),
         ("tune.seed", 0, r"tune\.seed: .*Received: 0"),
         ("tune.sede", 1, r"tune\.sede: unknown key"),
         ("tune.space.lstm.units", {"min": 3, "max": 2}, r"tune\.space\.lstm\.units: min 3 is not below max 2"),

@@ -15,14 +15,15 @@ from pipeline.windows import Floats, load_fit, load_test, require_transformable,
 @st.composite
 def window_params(draw: st.DrawFn) -> WindowParams:
     horizon = draw(st.integers(1, 8))
+    context_length = draw(st.integers(1, 20))
     return WindowParams(
-        context_length=draw(st.integers(1, 20)),
+        context_length=context_length,
         horizon=horizon,
         val_size=horizon + draw(st.integers(0, 12)),
         test_size=horizon + draw(st.integers(0, 12)),
         step_size=draw(st.integers(1, 5)),
         stride=draw(st.integers(1, 3)),
-        min_context=draw(st.integers(1, 6)),
+        min_context=draw(st.integers(1, context_length)),
     )
 
 
@@ -151,7 +152,7 @@ def test_history_ends_before_the_part_that_it_scales(tmp_path: Path) -> None:
 
 
 def test_a_split_without_a_window_is_refused_with_the_lengths_that_matter(tmp_path: Path) -> None:
-    with pytest.raises(GatecastError, match="no training window.*13 steps.*test_size 6"):
+    with pytest.raises(GatecastError, match="no training window.*13 steps.*test_size 6 need 19"):
         saved(numbered(13), SMALL, tmp_path)
     assert not (tmp_path / "fit").exists()
 

@@ -1,4 +1,4 @@
-"""Stage train@{cell}: the tuned network, once per seed, and the bundle that serves them all -> models/trained/{cell}/."""
+"""Stage train@{cell}: the tuned network, once per seed, and the bundle of them all -> models/trained/{cell}/."""
 
 import csv
 import hashlib
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.bundle import save_bundle
 from pipeline.ensemble import calibrate, load_weights, parity_error
 from pipeline.errors import GatecastError
 from pipeline.executor import workers
-from pipeline.bundle import save_bundle
 from pipeline.forecaster import Forecaster
 from pipeline.hparams import Hparams, NetworkSpec
 from pipeline.metrics import score

@@ -7,13 +7,14 @@ import numpy as np
 from pipeline.params import load_params
 from pipeline.series import load_panel
 from pipeline.stages import run_stage
-from pipeline.windows import save_windows
+from pipeline.windows import require_season, save_windows
 
 
 def main() -> None:
     params = load_params()
     panel = load_panel(Path("data/series"))
     frame = panel.frame
+    require_season(frame.groupby("unique_id").size().max() - params.window.test_size, params.evaluate.season_length)
     ids, lengths = np.unique(frame["unique_id"].to_numpy(dtype=str), return_counts=True)
     ends = np.cumsum(lengths)[:-1]
     save_windows(

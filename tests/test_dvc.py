@@ -1,0 +1,203 @@
+"""`dvc repro` in fresh copies of the project, with a small configuration: the hashes, the cache, and kills."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+YAML_12 = YAML(typ="safe", pure=True)
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+EXEMPT = ("models/timings", "models/report", "models/export")  # seconds are in them
+
+
+def fresh_copy(folder: Path) -> Path:
+    """The project as a new user has it, with a search and a training that take seconds."""
+    folder.mkdir()
+    for name in ("pipeline", ".dvc", "data/raw"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "tmp", "__pycache__"))
+    shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    params = YAML_12.load((ROOT / "params.yaml").read_text())
+    params["window"] |= {"context_length": 52, "horizon": 13, "min_context": 52, "step_size": 4}
+    params["tune"] |= {"parallel": 1, "max_trials": 4, "max_epochs": 3, "patience": 2, "windows_per_epoch": 512}
+    params["train"] |= {"parallel": 1, "seeds": [1, 2], "max_epochs": 3, "patience": 2, "windows_per_epoch": 512}
+    for space in params["tune"]["space"].values():
+        space |= {"segment_length": [13], "units": [8, 12], "layers": [1], "batch_size": [64]}
+    write_params(folder, params)
+    dvc(folder, "config", "core.no_scm", "true")
+    return folder
+
+
+def write_params(folder: Path, params: dict[str, Any]) -> None:
+    with (folder / "params.yaml").open("w") as file:
+        YAML_12.dump(params, file)
+
+
+def read_params(folder: Path) -> dict[str, Any]:
+    return dict(YAML_12.load((folder / "params.yaml").read_text()))
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    """Runs dvc and gives what it printed."""
+    run = subprocess.run(
+        ["dvc", *arguments], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=540, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages that ran; those taken from the cache are not among them."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of every output of every stage."""
+    lock = YAML_12.load((folder / "dvc.lock").read_text())
+    return {
+        out["path"]: out["md5"]
+        for stage in lock["stages"].values()
+        for out in stage["outs"]
+        if not out["path"].startswith(EXEMPT)
+    }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which everything has run once, undisturbed."""
+    folder = fresh_copy(tmp_path_factory.mktemp("dvc") / "project")
+    dvc(folder, "repro")
+    return folder
+
+
+def test_a_second_run_does_nothing(project: Path) -> None:
+    output = dvc(project, "repro")
+    assert stages_run(output) == []
+    assert "up to date" in output
+
+
+def test_dropping_a_cell_runs_compare_only_and_putting_it_back_is_all_cache(project: Path) -> None:
+    params = read_params(project)
+    before = hashes(project)
+    write_params(project, params | {"cells": ["lstm"]})
+    assert stages_run(dvc(project, "repro")) == ["compare"]
+    assert "gru" not in (project / "models" / "comparison" / "table.csv").read_text()
+    write_params(project, params)
+    assert stages_run(dvc(project, "repro")) == []
+    assert hashes(project) == before
+
+
+def test_editing_one_cells_search_space_touches_that_cell_and_what_follows_alone(project: Path) -> None:
+    params = read_params(project)
+    edited = read_params(project)
+    edited["tune"]["space"]["gru"]["units"] = [16]
+    write_params(project, edited)
+    try:
+        assert stages_run(dvc(project, "repro", "--dry")) == ["tune@gru"]
+        after = dvc(project, "repro", "--dry", "--force", "--downstream", "tune@gru")
+        assert stages_run(after) == ["tune@gru", "train@gru", "evaluate@gru", "compare"]
+    finally:
+        write_params(project, params)
+
+
+def test_what_users_of_dvc_look_at_is_there(project: Path) -> None:
+    shown = dvc(project, "metrics", "show")
+    for name in ("lstm.json", "gru.json", "baselines.json"):
+        assert name in shown
+    assert "mase" in shown
+    graph = dvc(project, "dag")
+    assert "tune@gru" in graph
+    plots = dvc(project, "plots", "show", "-o", str(project / "plots"))
+    page = Path(plots.split("file://")[1].split()[0]).read_text()
+    assert page.count("vegaEmbed(") >= 2
+    assert "undefined" not in plots
+
+
+def test_no_output_holds_seconds(project: Path) -> None:
+    for path in project.joinpath("models").rglob("*.json"):
+        if "timings" not in path.parts:
+            assert "second" not in path.read_text(), path
+
+
+def test_a_bad_value_ends_a_stage_with_one_line_and_the_way_back(project: Path) -> None:
+    params = read_params(project)
+    edited = read_params(project)
+    edited["data"]["time_col"] = "wek"
+    write_params(project, edited)
+    try:
+        run = subprocess.run(
+            ["dvc", "repro"], cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False
+        )
+        told = run.stdout + run.stderr
+        assert run.returncode != 0
+        assert "Traceback" not in told
+        assert "wek" in told
+        assert "dvc checkout" in told
+    finally:
+        write_params(project, params)
+    dvc(project, "checkout")
+    assert stages_run(dvc(project, "repro")) == []
+
+
+def kill_during_repro(folder: Path, seconds: float, *, group: bool) -> bool:
+    """Starts `dvc repro` and kills it with -9 after a while; True if it had ended before."""
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(seconds)
+        return True
+    except subprocess.TimeoutExpired:
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+        return False
+
+
+def repro_with_kills(folder: Path, moments: list[tuple[float, bool]]) -> int:
+    """Runs to the end with kills on the way; gives how many of them hit."""
+    hits = 0
+    for seconds, group in moments:
+        if kill_during_repro(folder, seconds, group=group):
+            break
+        hits += 1
+    dvc(folder, "repro")
+    return hits
+
+
+def test_a_run_killed_on_the_way_ends_with_the_hashes_of_an_undisturbed_one(project: Path, tmp_path: Path) -> None:
+    rng = random.Random(4)
+    folder = fresh_copy(tmp_path / "killed")
+    moments = [(rng.uniform(10, 30), group) for group in (False, True)]
+    assert repro_with_kills(folder, moments) >= 1
+    assert hashes(folder) == hashes(project)
+
+
+@pytest.mark.long
+def test_ten_kills_change_nothing(project: Path, tmp_path: Path) -> None:
+    rng = random.Random(time.time_ns())
+    hits = 0
+    for attempt in range(20):
+        folder = fresh_copy(tmp_path / f"killed-{attempt}")
+        hits += repro_with_kills(folder, [(rng.uniform(5, 25), rng.random() < 0.5) for _ in range(5)])
+        assert hashes(folder) == hashes(project)
+        if hits >= 10:
+            return
+    raise AssertionError("fewer than ten kills hit")
