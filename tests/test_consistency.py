@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +14,12 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from benchmarks.readme import replace_results
+from pipeline.checks import CHECKS
+from pipeline.cli import app
+from pipeline.comparison import render_results
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -131,16 +139,29 @@ def test_every_key_of_params_is_in_the_readme(key: str) -> None:
 
 
 def test_every_check_code_is_in_the_readme() -> None:
-    codes = set()
-    for path in (ROOT / "pipeline").glob("*.py"):
-        codes |= set(
-            re.findall(r'"((?:time|zone|freq|value|series|column|file|id|gap|row)s?-[a-z-]+)"', path.read_text())
-        )
-    assert len(codes) > 12
-    assert {code for code in codes if f"`{code}`" not in README} == set()
+    raised = {check.code for check in CHECKS} | {"context-empty", "value-negative", "value-huge"}
+    assert {code for code in raised if f"`{code}`" not in README} == set()
+
+
+def committed(path: str) -> str:
+    """A file as it is in the last commit, whatever a run has since made of it."""
+    run = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if run.returncode:
+        pytest.skip(f"no git checkout with {path}")
+    return run.stdout
 
 
 def test_the_readme_shows_the_committed_results() -> None:
-    from benchmarks.readme import results_block
+    names = ("lstm", "gru", "baselines")
+    table = render_results({name: json.loads(committed(f"models/evaluation/{name}.json")) for name in names})
+    readme = committed("README.md")
+    assert replace_results(readme, table) == readme
 
-    assert results_block() in README
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = "\n".join(re.findall(r"```\n(.*?)```", README, re.DOTALL)) + " ".join(re.findall(r"`([^`\n]+)`", README))
+    for module in re.findall(r"python -m ([\w.]+)", text):
+        assert importlib.util.find_spec(module), module
+    for command in set(re.findall(r"gatecast (\w+) ", text)):
+        result = CliRunner().invoke(app, [command, "--help"])
+        assert result.exit_code == 0, result.output
