@@ -82,7 +82,8 @@ def test_a_stage_reads_only_the_params_it_depends_on(stage: str) -> None:
     listed = {re.sub(r"\.\$\{.*", "", key) for key in STAGES[stage]["params"]}
     for chain in sections_read(stage):
         whole_or_part = [key for key in listed if chain == key or chain.startswith(f"{key}.") or key.startswith(chain)]
-        assert whole_or_part, f"{stage} reads {chain}"
+        # How many train side by side changes no result.
+        assert whole_or_part or chain == "train.parallel", f"{stage} reads {chain}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -133,13 +134,13 @@ def params_keys(section: dict[str, Any], path: str = "") -> Iterator[str]:
             yield dotted
 
 
-@pytest.mark.parametrize("key", params_keys(YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())))
+@pytest.mark.parametrize("key", list(params_keys(YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text()))))
 def test_every_key_of_params_is_in_the_readme(key: str) -> None:
     assert f"`{key}`" in README
 
 
 def test_every_check_code_is_in_the_readme() -> None:
-    raised = {check.code for check in CHECKS} | {"context-empty", "value-negative", "value-huge"}
+    raised = set(CHECKS) | {"context-empty", "value-negative", "value-huge"}
     assert {code for code in raised if f"`{code}`" not in README} == set()
 
 
