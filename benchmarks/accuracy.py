@@ -23,7 +23,7 @@ import numpy as np
 
 from pipeline.forecaster import Forecaster
 from pipeline.params import load_params
-from pipeline.storage import write_json
+from pipeline.storage import read_json, write_json
 from pipeline.windows import Floats, Windows, load_fit, load_test, split_missing
 
 ROOT = Path(__file__).parents[1]
@@ -41,10 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(path.stem for path in (HERE / "params").glob("*.yaml")))
     parser.add_argument("--split", choices=["val", "test"], default="val")
+    parser.add_argument(
+        "--measure-only", action="store_true", help="of the networks that an earlier run left in --work"
+    )
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
     args = parser.parse_args()
     work = (args.work / args.name).resolve()
-    seconds = run_stages(args.name, work)
+    seconds = run_stages(args.name, work) if not args.measure_only else read_json(work / "seconds.json")
+    write_json(seconds, work / "seconds.json")
     figures = {cell: measure(work, cell, args.split) for cell in load_params(work / "params.yaml").cells}
     result = {"name": args.name, "split": args.split, "commit": commit(), "seconds": seconds, "figures": figures}
     if args.split == "test":

@@ -20,6 +20,7 @@ from benchmarks.readme import replace_results
 from pipeline.checks import CHECKS
 from pipeline.cli import app
 from pipeline.comparison import render_results
+from pipeline.scratch import CODE
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -98,6 +99,11 @@ def test_importing_any_stage_loads_no_tensorflow() -> None:
     code = f"import importlib, sys; [importlib.import_module(m) for m in {modules}]; print('tensorflow' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_finished_work_is_kept_by_the_very_modules_it_comes_from() -> None:
+    listed = {f"pipeline/{name}.py" for name in CODE}
+    assert listed == import_closure("pipeline.worker") - {"pipeline/__init__.py"}
 
 
 def test_stages_never_import_stages() -> None:
