@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+COPIED_AT_LEAST = 1e-6  # share of a copied step that has to be observed; below it, the copy fades to 0
+
 
 @dataclass(frozen=True)
 class Hparams:
@@ -21,6 +23,8 @@ class Hparams:
         context_used: last steps of the context that the network looks at.
         location: what is subtracted from a window: its `last` observed value or its `mean`.
         transform: what is done to values first: `none` or `log1p`.
+        head: `plain`, or `copy`: each future segment starts from a softmax-weighted copy of past segments.
+        linear: `none`, or `residual`: a linear forecast from the values in use is added to the median.
     """
 
     segment_length: int
@@ -32,6 +36,8 @@ class Hparams:
     context_used: int
     location: str
     transform: str
+    head: str
+    linear: str
 
     def to_json(self) -> dict[str, Any]:
         """The hyperparameters as a JSON object."""

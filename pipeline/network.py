@@ -21,7 +21,7 @@ from keras import layers, ops
 
 from pipeline.cells import CELLS
 from pipeline.errors import BundleError
-from pipeline.hparams import NetworkSpec
+from pipeline.hparams import COPIED_AT_LEAST, NetworkSpec
 from pipeline.storage import replacing
 
 
@@ -54,6 +54,12 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         for layer in self.recurrent:
             layer.build((None, spec.past_segments, h.units))
         self.head.build((None, spec.future_segments, h.units))
+        if h.head == "copy":  # starts as the mean of all past segments
+            self.attention = layers.Dense(spec.past_segments, kernel_initializer="zeros", name="copy")
+            self.attention.build((None, h.units))
+        if h.linear == "residual":
+            self.linear = layers.Dense(spec.horizon, use_bias=False, kernel_initializer="zeros", name="linear")
+            self.linear.build((None, h.context_used))
         self.position = self.add_weight(
             shape=(spec.future_segments, h.units),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
@@ -75,8 +81,13 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
             Quantiles `[N, H, Q]` in the units of the history.
         """
         z, mask, location, scale = self._normalise(inputs["history"], inputs["observed"])
-        states = self._encode(self._segments(z, mask), training)
-        quantiles = _spread(self._decode(states, training), len(self.spec.quantiles) // 2)
+        segments = self._segments(z, mask)
+        decoded = self._decode(self._encode(segments, training), training)
+        quantiles = _spread(self._quantiles(decoded), len(self.spec.quantiles) // 2)
+        if self.spec.hparams.head == "copy":
+            quantiles = quantiles + self._copied(decoded, segments)[:, :, None]
+        if self.spec.hparams.linear == "residual":
+            quantiles = quantiles + self.linear(z)[:, :, None]
         forecast = ops.cast(quantiles, "float64") * scale[:, :, None] + location[:, :, None]
         return ops.expm1(forecast) if self.spec.hparams.transform == "log1p" else forecast
 
@@ -129,16 +140,29 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         return states
 
     def _decode(self, states: list[list[Any]], training: bool | None) -> Any:
-        """Every future segment at once, by one step of the same cells: [N, H, Q] before they are spread."""
-        spec = self.spec
-        future, units, quantiles = spec.future_segments, spec.hparams.units, len(spec.quantiles)
+        """Every future segment at once, by one step of the same cells: [N * F, units]."""
+        future, units = self.spec.future_segments, self.spec.hparams.units
         n = ops.shape(states[0][0])[0]
         x = ops.reshape(ops.broadcast_to(self.position, (n, future, units)), (-1, units))
         for i, (layer, state) in enumerate(zip(self.recurrent, states, strict=True)):
             x = self.drop(x, training=training) if i else x
             x, _ = layer.cell(x, [ops.repeat(s, future, axis=0) for s in state])
-        out = self.head(self.drop(x, training=training))
-        return ops.reshape(out, (-1, future * spec.hparams.segment_length, quantiles))[:, : spec.horizon]
+        return self.drop(x, training=training)
+
+    def _quantiles(self, decoded: Any) -> Any:
+        """The head: [N, H, Q] before they are spread."""
+        spec = self.spec
+        steps = spec.future_segments * spec.hparams.segment_length
+        return ops.reshape(self.head(decoded), (-1, steps, len(spec.quantiles)))[:, : spec.horizon]
+
+    def _copied(self, decoded: Any, segments: Any) -> Any:
+        """A weighted copy of past segments for each future one, of what was observed in them: [N, H]."""
+        spec, length = self.spec, self.spec.hparams.segment_length
+        weights = tf.nn.softmax(self.attention(decoded))  # the one of Keras warns of a single segment
+        weights = ops.reshape(weights, (-1, spec.future_segments, spec.past_segments))
+        observed = ops.matmul(weights, segments[:, :, length:])
+        copied = ops.matmul(weights, segments[:, :, :length]) / ops.maximum(observed, COPIED_AT_LEAST)
+        return ops.reshape(copied, (-1, spec.future_segments * length))[:, : spec.horizon]
 
 
 def _spread(raw: Any, centre: int) -> Any:
@@ -193,11 +217,17 @@ def pinball_loss(target: Any, forecast: Any, loss_scale: Any, quantiles: tuple[f
 
 def network_weights(network: SegmentNetwork) -> dict[str, np.ndarray[Any, Any]]:
     """The weights by name: `embedding/kernel`, `embedding/bias`, `recurrent_0/kernel`, `recurrent_0/recurrent_kernel`,
-    `recurrent_0/bias`, …, `position`, `head/kernel`, `head/bias`, in Keras' own layouts.
+    `recurrent_0/bias`, …, `position`, `head/kernel`, `head/bias`, in Keras' own layouts; with the paths that the
+    hyperparameters ask for also `copy/kernel`, `copy/bias` and `linear/kernel`.
     """
     weights = {"position": np.asarray(network.position)}
     for layer in (network.embedding, network.head):
         weights |= {f"{layer.name}/kernel": np.asarray(layer.kernel), f"{layer.name}/bias": np.asarray(layer.bias)}
+    if network.spec.hparams.head == "copy":
+        attention = network.attention
+        weights |= {"copy/kernel": np.asarray(attention.kernel), "copy/bias": np.asarray(attention.bias)}
+    if network.spec.hparams.linear == "residual":
+        weights |= {"linear/kernel": np.asarray(network.linear.kernel)}
     for layer in network.recurrent:
         cell = layer.cell
         weights |= {

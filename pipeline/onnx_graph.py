@@ -8,6 +8,7 @@ loop, and gives other bytes each time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.cells import CELLS, Cell
-from pipeline.hparams import NetworkSpec
+from pipeline.hparams import COPIED_AT_LEAST, NetworkSpec
 
 Array = NDArray[Any]
 
@@ -46,13 +47,14 @@ def build_graph(
     """
     graph = _Graph()
     z, mask, location, scale = _normalise(graph, spec)
-    segments = _segments(graph, spec, z, mask)
+    window = _segments(graph, spec, z, mask)
     rows = _batch_shape(graph)
-    heads = [
-        _member(graph, spec, weights, name=f"member_{i}", segments=segments, rows=rows)
-        for i, weights in enumerate(members)
-    ]
-    quantiles = _spread(graph, spec, heads)
+    named = [(f"member_{i}", weights) for i, weights in enumerate(members)]
+    decoded = [_decoded(graph, spec, weights, name=name, window=window, rows=rows) for name, weights in named]
+    pairs = [(name, weights, x) for (name, weights), x in zip(named, decoded, strict=True)]
+    heads = [_head(graph, spec, weights, name=name, decoded=x) for name, weights, x in pairs]
+    shifts = [_shift(graph, spec, weights, name=name, decoded=x, window=window) for name, weights, x in pairs]
+    quantiles = _spread(graph, spec, heads, [shift for shift in shifts if shift])
     uncalibrated = graph.add("ReduceMean", quantiles, axes=[0], keepdims=0)
     forecast = uncalibrated if calibration is None else _calibrate(graph, uncalibrated, calibration)
     location_3d, scale_3d = (graph.add("Unsqueeze", x, graph.constant(np.array([2]))) for x in (location, scale))
@@ -167,8 +169,25 @@ def _expm1(graph: _Graph, x: str) -> str:
     return graph.add("Mul", tanh, graph.add("Add", graph.add("Exp", x), _double(graph, 1.0)))
 
 
-def _segments(graph: _Graph, spec: NetworkSpec, z: str, mask: str) -> str:
-    """Segments of values and of what was observed, segment by segment: [S * N, 2 * segment_length]."""
+@dataclass(frozen=True)
+class _Window:
+    """The window as the members take it.
+
+    Attributes:
+        z: [N, used] the normalised values.
+        values: [N, S, segment_length] the same in segments.
+        observed: [N, S, segment_length] what of them was observed.
+        rows: [S * N, 2 * segment_length] both, segment by segment.
+    """
+
+    z: str
+    values: str
+    observed: str
+    rows: str
+
+
+def _segments(graph: _Graph, spec: NetworkSpec, z: str, mask: str) -> _Window:
+    """Segments of values and of what was observed."""
     length = spec.hparams.segment_length
     missing = spec.past_segments * length - spec.hparams.context_used
     parts = []
@@ -176,7 +195,8 @@ def _segments(graph: _Graph, spec: NetworkSpec, z: str, mask: str) -> str:
         padded = graph.add("Pad", part, _whole(graph, 0, missing, 0, 0)) if missing else part
         parts.append(graph.add("Reshape", padded, _whole(graph, -1, spec.past_segments, length)))
     by_segment = graph.add("Transpose", graph.add("Concat", *parts, axis=2), perm=[1, 0, 2])
-    return graph.add("Reshape", by_segment, _whole(graph, -1, 2 * length))
+    values, observed = parts
+    return _Window(z, values, observed, graph.add("Reshape", by_segment, _whole(graph, -1, 2 * length)))
 
 
 def _batch_shape(graph: _Graph) -> str:
@@ -185,18 +205,18 @@ def _batch_shape(graph: _Graph) -> str:
     return graph.add("Concat", n, _whole(graph, 1, 1), axis=0)
 
 
-def _member(
-    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, segments: str, rows: str
+def _dense(graph: _Graph, weights: Mapping[str, Array], x: str, *, name: str, layer: str) -> str:
+    kernel, bias = (graph.weight(f"{name}/{layer}/{part}", weights[f"{layer}/{part}"]) for part in ("kernel", "bias"))
+    return graph.add("Gemm", x, kernel, bias)
+
+
+def _decoded(
+    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, window: _Window, rows: str
 ) -> str:
-    """What one member's head gives: [1, N, F * segment_length, Q]."""
+    """The state of one member at every future segment: [N * F, units]."""
     g, h = graph, spec.hparams
-
-    def dense(x: str, layer: str) -> str:
-        kernel, bias = (g.weight(f"{name}/{layer}/{part}", weights[f"{layer}/{part}"]) for part in ("kernel", "bias"))
-        return g.add("Gemm", x, kernel, bias)
-
     layers = [_recurrent_weights(g, spec, weights, name, i) for i in range(h.layers)]
-    embedded = g.add("Relu", dense(segments, "embedding"))
+    embedded = g.add("Relu", _dense(g, weights, window.rows, name=name, layer="embedding"))
     x = g.add("Reshape", embedded, _whole(g, spec.past_segments, -1, h.units))
     states = []
     for i, layer in enumerate(layers):
@@ -208,9 +228,36 @@ def _member(
     x = g.add("Reshape", g.add("Expand", position, rows), _whole(g, 1, -1, h.units))
     for layer, state in zip(layers, states, strict=True):
         x = _recurrent(g, spec, x, layer, [_repeat(g, spec, s) for s in state])[1]
-    out = dense(g.add("Reshape", x, _whole(g, -1, h.units)), "head")
-    steps = spec.future_segments * h.segment_length
-    return g.add("Reshape", out, _whole(g, 1, -1, steps, len(spec.quantiles)))
+    return g.add("Reshape", x, _whole(g, -1, h.units))
+
+
+def _head(graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, decoded: str) -> str:
+    """What one member's head gives: [1, N, F * segment_length, Q]."""
+    out = _dense(graph, weights, decoded, name=name, layer="head")
+    steps = spec.future_segments * spec.hparams.segment_length
+    return graph.add("Reshape", out, _whole(graph, 1, -1, steps, len(spec.quantiles)))
+
+
+def _shift(
+    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, decoded: str, window: _Window
+) -> str:
+    """What one member adds to all quantiles, copied from the past or linear in it: [1, N, H, 1]; "" for nothing."""
+    g, h = graph, spec.hparams
+    parts = []
+    if h.head == "copy":
+        softmax = g.add("Softmax", _dense(g, weights, decoded, name=name, layer="copy"), axis=-1)
+        share = g.add("Reshape", softmax, _whole(g, -1, spec.future_segments, spec.past_segments))
+        least = g.constant(np.array(COPIED_AT_LEAST, np.float32))
+        observed = g.add("Max", g.add("MatMul", share, window.observed), least)
+        copied = g.add("Div", g.add("MatMul", share, window.values), observed)
+        steps = g.add("Reshape", copied, _whole(g, -1, spec.future_segments * h.segment_length))
+        parts.append(g.add("Slice", steps, _whole(g, 0), _whole(g, spec.horizon), _whole(g, 1)))
+    if h.linear == "residual":
+        parts.append(g.add("MatMul", window.z, g.weight(f"{name}/linear/kernel", weights["linear/kernel"])))
+    if not parts:
+        return ""
+    total = parts[0] if len(parts) == 1 else g.add("Add", *parts)
+    return g.add("Reshape", total, _whole(g, 1, -1, spec.horizon, 1))
 
 
 def _recurrent_weights(
@@ -260,7 +307,7 @@ def _repeat(graph: _Graph, spec: NetworkSpec, state: str) -> str:
     return graph.add("Reshape", repeated, _whole(graph, 1, -1, spec.hparams.units))
 
 
-def _spread(graph: _Graph, spec: NetworkSpec, heads: Sequence[str]) -> str:
+def _spread(graph: _Graph, spec: NetworkSpec, heads: Sequence[str], shifts: Sequence[str]) -> str:
     """Quantiles [K, N, H, Q] that cannot cross: the median, and steps away from it that are never negative."""
     g, n, centre = graph, len(spec.quantiles), len(spec.quantiles) // 2
     raw = g.add("Concat", *heads, axis=0) if len(heads) > 1 else heads[0]
@@ -271,7 +318,11 @@ def _spread(graph: _Graph, spec: NetworkSpec, heads: Sequence[str]) -> str:
     between = np.where(quantile > centre, (step > centre) & (step <= quantile), (step < centre) & (step >= quantile))
     distance = g.add("MatMul", g.add("Softplus", raw), g.constant(between.astype(np.float32)))
     signed = g.add("Mul", distance, g.constant(np.sign(np.arange(n) - centre).astype(np.float32)))
-    return g.add("Cast", g.add("Add", median, signed), to=TensorProto.DOUBLE)
+    quantiles = g.add("Add", median, signed)
+    if shifts:
+        shift = g.add("Concat", *shifts, axis=0) if len(shifts) > 1 else shifts[0]
+        quantiles = g.add("Add", quantiles, shift)
+    return g.add("Cast", quantiles, to=TensorProto.DOUBLE)
 
 
 def _calibrate(graph: _Graph, quantiles: str, calibration: NDArray[np.float64]) -> str:

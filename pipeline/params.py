@@ -200,6 +200,8 @@ class SearchSpace(_Section):
     context_share: Shares
     location: Annotated[tuple[Literal["last", "mean"], ...], Len(1), AfterValidator(_distinct)]
     transform: Annotated[tuple[Literal["none", "log1p"], ...], Len(1), AfterValidator(_distinct)]
+    head: Annotated[tuple[Literal["plain", "copy"], ...], Len(1), AfterValidator(_distinct)]
+    linear: Annotated[tuple[Literal["none", "residual"], ...], Len(1), AfterValidator(_distinct)]
 
 
 class TuneParams(_Section):

@@ -24,9 +24,13 @@ def build_spec(  # lengths that leave no segment whole
     layers: int = 1,
     location: str = "last",
     transform: str = "none",
+    head: str = "plain",
+    linear: str = "none",
     quantiles: tuple[float, ...] = QUANTILES,
 ) -> NetworkSpec:
-    hparams = Hparams(segment_length, units, layers, 0.1, 1e-3, 32, context_used, location, transform)
+    hparams = Hparams(
+        segment_length, units, layers, 0.1, 1e-3, 32, context_used, location, transform, head=head, linear=linear
+    )
     return NetworkSpec(cell, context_length, horizon, quantiles, hparams)
 
 
@@ -41,6 +45,10 @@ def random_weights(spec: NetworkSpec, seed: int) -> dict[str, NDArray[np.float32
         "head/kernel": (h.units, h.segment_length * len(spec.quantiles)),
         "head/bias": (h.segment_length * len(spec.quantiles),),
     }
+    if h.head == "copy":
+        shapes |= {"copy/kernel": (h.units, spec.past_segments), "copy/bias": (spec.past_segments,)}
+    if h.linear == "residual":
+        shapes["linear/kernel"] = (h.context_used, spec.horizon)
     for i in range(h.layers):
         shapes[f"recurrent_{i}/kernel"] = shapes[f"recurrent_{i}/recurrent_kernel"] = (h.units, gates * h.units)
         shapes[f"recurrent_{i}/bias"] = (2, gates * h.units) if spec.cell == "gru" else (gates * h.units,)

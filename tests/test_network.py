@@ -29,7 +29,7 @@ PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 
 def spec_of(cell: str, **changes: Any) -> NetworkSpec:
     plain = {"segment_length": 6, "units": 8, "layers": 1, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 8}
-    rest = {"context_used": 24, "location": "last", "transform": "none"}
+    rest = {"context_used": 24, "location": "last", "transform": "none", "head": "plain", "linear": "none"}
     return NetworkSpec(cell, 24, 10, QUANTILES, Hparams(**{**plain, **rest, **changes}))
 
 
@@ -41,7 +41,7 @@ def forecast(network: SegmentNetwork, history: Any, observed: Any = None) -> Any
 def corners(space: SearchSpace) -> list[dict[str, Any]]:
     """The corners of a search space: each hyperparameter that shapes the graph at its ends, narrow to keep it quick."""
     ends = {}
-    for name in ("segment_length", "layers", "location", "transform"):
+    for name in ("segment_length", "layers", "location", "transform", "head", "linear"):
         allowed = getattr(space, name)
         both = (allowed.min, allowed.max) if isinstance(allowed, IntRange | FloatRange) else (allowed[0], allowed[-1])
         ends[name] = sorted(set(both))
@@ -190,3 +190,58 @@ def test_missing_targets_and_series_that_never_change_have_no_gradient() -> None
     assert (gradient[0, 1] == 0).all()
     assert (gradient[1] == 0).all()
     assert (gradient[0, 0] != 0).all()
+
+
+def with_copy_weights(spec: NetworkSpec, logits: list[float]) -> SegmentNetwork:
+    """A network whose residual is zero and whose copy has the same weights for every window."""
+    network = SegmentNetwork(spec)
+    network.head.kernel.assign(np.zeros(network.head.kernel.shape))
+    network.head.bias.assign(np.zeros(network.head.bias.shape))
+    network.attention.bias.assign(logits)
+    return network
+
+
+def test_the_copy_head_starts_as_the_mean_of_past_segments_and_can_be_the_seasonal_naive_forecast() -> None:
+    spec = spec_of("gru", head="copy")
+    history = np.random.default_rng(3).standard_normal((4, 24))
+    segments = history.reshape(4, 4, 6)
+    mean = forecast(with_copy_weights(spec, [0, 0, 0, 0]), history)[:, :, 2]
+    np.testing.assert_allclose(mean[:, :6], segments.mean(axis=1), atol=1e-5)
+    naive = forecast(with_copy_weights(spec, [0, 0, 0, 60]), history)[:, :, 2]
+    np.testing.assert_allclose(naive[:, :6], segments[:, 3], atol=1e-5)
+    np.testing.assert_allclose(naive[:, 6:], segments[:, 3, :4], atol=1e-5)
+
+
+def test_the_copy_leaves_out_what_was_not_observed() -> None:
+    network = with_copy_weights(spec_of("lstm", head="copy"), [0, 0, 0, 0])
+    history = np.random.default_rng(4).standard_normal((2, 24))
+    observed = np.ones_like(history)
+    observed[:, [0, 7]] = 0
+    segments = np.where(observed > 0, history, np.nan).reshape(2, 4, 6)
+    copied = forecast(network, history, observed)[:, :6, 2]
+    np.testing.assert_allclose(copied, np.nanmean(segments, axis=1), atol=1e-5)
+
+
+def test_the_linear_path_is_added_to_every_quantile() -> None:
+    network = SegmentNetwork(spec_of("gru", linear="residual"))
+    history = np.random.default_rng(5).standard_normal((3, 24))
+    before = forecast(network, history)
+    kernel = np.random.default_rng(6).standard_normal((24, 10)).astype(np.float32)
+    network.linear.kernel.assign(kernel)
+    std = history.std(axis=1)[:, None]
+    moved = ((history - history[:, -1:]) / std) @ kernel * std
+    np.testing.assert_allclose(forecast(network, history) - before, np.repeat(moved[:, :, None], 5, axis=2), atol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["plain", "copy"])
+@pytest.mark.parametrize("linear", ["none", "residual"])
+def test_every_path_to_the_median_stays_equivariant_and_saves(head: str, linear: str, tmp_path: Path) -> None:
+    network = SegmentNetwork(spec_of("lstm", head=head, linear=linear, location="mean"))
+    for weight in network.trainable_variables:
+        weight.assign(0.3 * np.random.default_rng(1).standard_normal(weight.shape))
+    history = np.random.default_rng(7).standard_normal((5, 24))
+    plain, moved = forecast(network, history), forecast(network, 1e3 * history - 1e7)
+    np.testing.assert_allclose(moved, 1e3 * plain - 1e7, atol=1e-5 * 1e3 * history.std())
+    save_network(network, tmp_path / "a.keras")
+    np.testing.assert_array_equal(forecast(load_network(tmp_path / "a.keras"), history), plain)
+    assert sum(w.size for w in network_weights(network).values()) == network.count_params()

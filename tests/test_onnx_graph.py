@@ -34,6 +34,9 @@ SHAPES = (  # context length, context used, segment length, horizon
 )
 
 
+PATHS = (("copy", "none"), ("plain", "none"), ("copy", "residual"), ("plain", "residual"))  # to the median
+
+
 @pytest.fixture(scope="module")
 def keras_twin() -> KerasTwin:
     """Gives Keras' own members [K, N, H, Q] for weights by name."""
@@ -46,6 +49,7 @@ def keras_twin() -> KerasTwin:
         for network, weights in zip(networks, members, strict=True):
             layers = {layer.name: layer for layer in (network.embedding, network.head)}
             layers |= {layer.name: layer.cell for layer in network.recurrent}
+            layers |= {"copy": getattr(network, "attention", None), "linear": getattr(network, "linear", None)}
             network.position.assign(weights["position"])
             for name, value in weights.items():
                 layer, _, part = name.partition("/")
@@ -92,16 +96,23 @@ def windows(spec: NetworkSpec, n: int = 24, seed: int = 0) -> tuple[Floats, Floa
 
 
 @pytest.mark.parametrize(
-    ("cell", "layers", "location", "transform", "shape"),
+    ("cell", "layers", "location", "transform", "shape", "head", "linear"),
     [
-        (cell, layers, location, transform, SHAPES[number % len(SHAPES)])
+        (cell, layers, location, transform, SHAPES[number % len(SHAPES)], *PATHS[number % 5 % 4])
         for number, (layers, location, cell, transform) in enumerate(
             itertools.product((1, 2), ("last", "mean"), ("lstm", "gru", "rnn"), ("none", "log1p"))
         )
     ],
 )
 def test_every_member_equals_its_keras_network(
-    cell: str, layers: int, location: str, transform: str, shape: tuple[int, ...], keras_twin: KerasTwin
+    cell: str,
+    layers: int,
+    location: str,
+    transform: str,
+    shape: tuple[int, ...],
+    head: str,
+    linear: str,
+    keras_twin: KerasTwin,
 ) -> None:
     context_length, context_used, segment_length, horizon = shape
     spec = build_spec(
@@ -113,6 +124,8 @@ def test_every_member_equals_its_keras_network(
         layers=layers,
         location=location,
         transform=transform,
+        head=head,
+        linear=linear,
     )
     history, observed = windows(spec)
     members = forecaster_of(spec).predict_arrays(history, observed, outputs=("members",))["members"]

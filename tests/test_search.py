@@ -84,7 +84,7 @@ def test_an_exhausted_space_ends_the_search_without_repeating_itself(tmp_path: P
         json.dumps(
             one
             | {"dropout": [0.0], "learning_rate": [0.001, 0.002], "context_share": [1.0]}
-            | {"location": ["last"], "transform": ["none"]}
+            | {"location": ["last"], "transform": ["none"], "head": ["plain"], "linear": ["none"]}
         )
     )
     for algorithm in ("random", "bayesian"):
@@ -140,7 +140,7 @@ def test_hparams_leave_out_what_hyperband_adds() -> None:
 
 def run_values() -> dict[str, Any]:
     plain = {"segment_length": 13, "units": 32, "layers": 1, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 64}
-    return plain | {"context_share": 0.5, "location": "last", "transform": "none"}
+    return plain | {"context_share": 0.5, "location": "last", "transform": "none", "head": "plain", "linear": "none"}
 
 
 def test_a_search_in_which_nothing_completes_is_an_error_with_the_first_reason(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pipeline.network import network_weights
 from pipeline.training import Epoch, NonFiniteLossError, Trained, fit_network
 from pipeline.windows import FitSet
 
-HPARAMS = Hparams(6, 16, 1, 0.1, 0.02, 16, 24, "last", "none")
+HPARAMS = Hparams(6, 16, 1, 0.1, 0.02, 16, 24, "last", "none", "plain", "none")
 RULE: dict[str, Any] = {"seed": 1, "max_epochs": 4, "patience": 4, "windows_per_epoch": None}
 
 
