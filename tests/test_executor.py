@@ -51,14 +51,18 @@ def test_a_process_that_dies_takes_no_other_call_down_with_it() -> None:
 
 
 PARENT = """
-import time
-from pathlib import Path
 from pipeline.executor import workers
+from pipeline.stages import run_stage
 from tests.test_executor import linger, nothing
 
-if __name__ == "__main__":
+
+def main():
     with workers(2, initializer=nothing, arguments=()) as pool:
         list(pool.map(linger, [("{folder}/a",), ("{folder}/b",)]))
+
+
+if __name__ == "__main__":
+    run_stage(main)
 """
 
 
@@ -74,23 +78,38 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(PARENT.format(folder=tmp_path))
-    root = Path(__file__).parents[1]
-    parent = subprocess.Popen([sys.executable, script], env={**os.environ, "PYTHONPATH": str(root)})
+def start_parent(folder: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """Starts a process with two busy workers, and gives it with their ids."""
+    script = folder / "parent.py"
+    script.write_text(PARENT.format(folder=folder))
+    parent = subprocess.Popen(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    files = [folder / name for name in ("a", "b")]
     deadline = time.monotonic() + 60
-    pids: list[int] = []
-    while len(pids) < 2 and time.monotonic() < deadline:
-        pids = [
-            int(text) for name in ("a", "b") if (tmp_path / name).exists() and (text := (tmp_path / name).read_text())
-        ]
+    while not all(file.exists() and file.read_text() for file in files) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return parent, [int(file.read_text()) for file in files]
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    parent, pids = start_parent(tmp_path)
     assert all(alive(pid) for pid in pids)
     parent.kill()
-    parent.wait()
+    parent.communicate(timeout=30)
     deadline = time.monotonic() + 10
     while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(pids) == 2
     assert not any(alive(pid) for pid in pids)
+
+
+def test_an_interrupt_ends_parent_and_processes_at_once_with_one_line(tmp_path: Path) -> None:
+    parent, _ = start_parent(tmp_path)
+    os.killpg(parent.pid, signal.SIGINT)  # what Ctrl-C on a terminal does
+    _, told = parent.communicate(timeout=30)
+    assert parent.returncode == 130
+    assert told.strip() == "interrupted; `dvc repro` goes on where this was"

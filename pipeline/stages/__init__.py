@@ -23,3 +23,6 @@ def run_stage(main: Callable[[], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         print(RESTORE, file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted; `dvc repro` goes on where this was", file=sys.stderr)
+        raise SystemExit(130) from None
