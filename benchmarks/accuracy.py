@@ -22,16 +22,26 @@ from typing import Any
 import numpy as np
 
 from pipeline.forecaster import Forecaster
+from pipeline.metrics import score
 from pipeline.params import load_params
 from pipeline.storage import read_json, write_json
 from pipeline.windows import Floats, Windows, load_fit, load_test, split_missing
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
+# For each benchmark the two metrics that its published figures are in: MSE and MAE of values z-scored with the
+# training part, or MASE and sMAPE.
+METRICS = {"etth1-96": ("z_mse", "z_mae"), "m4-hourly": ("mase", "smape")}
 PUBLISHED = {
     "etth1-96": {
         "SegRNN, GRU-512 (context 720)": (0.351, 0.392),
         "NeuralForecast GRU-128 (context 336)": (0.467, 0.433),
+    },
+    "m4-hourly": {
+        "best submission (Doornik)": (0.801, 8.913),
+        "ES-RNN (the winner)": (0.893, 9.328),
+        "seasonal naive": (1.193, 13.912),
+        "Theta": (2.455, 18.138),
     },
 }
 
@@ -68,6 +78,7 @@ def run_stages(name: str, work: Path) -> dict[str, float]:
     shutil.copyfile(HERE / "params" / f"{name}.yaml", work / "params.yaml")
     params = load_params(work / "params.yaml")
     source = work / params.data.path
+    source.parent.mkdir(parents=True, exist_ok=True)
     if not source.exists():
         source.symlink_to(Path(data).resolve() / params.data.path)
     per_cell = [(stage, cell) for stage in ("tune", "train") for cell in params.cells]
@@ -82,41 +93,49 @@ def run_stages(name: str, work: Path) -> dict[str, float]:
 
 
 def measure(work: Path, cell: str, split: str) -> dict[str, Any]:
-    """MSE and MAE on values z-scored with the training part of each series: the ensemble's and each seed's."""
-    fit = load_fit(work / "data/windows/fit")
-    windows = fit.val if split == "val" else load_test(work / "data/windows/test").windows
+    """The headline metrics, and MSE and MAE of z-scored values: the ensemble's and each seed's."""
+    fit, test = load_fit(work / "data/windows/fit"), load_test(work / "data/windows/test")
+    windows, history = (fit.val, fit.history) if split == "val" else (test.windows, test.history)
     forecaster = Forecaster.load(work / "models/trained" / cell)
-    median = list(forecaster.spec.quantiles).index(0.5)
-    totals: dict[str, list[Floats]] = {"ensemble": [], **{str(seed): [] for seed in forecaster.meta["seeds"]}}
-    for start in range(0, len(windows), 2048):
-        rows = slice(start, start + 2048)
-        out = forecaster.predict_arrays(*split_missing(windows.contexts(rows)), outputs=("forecast", "members"))
-        for key, forecast in zip(totals, (out["forecast"], *out["members"]), strict=True):
-            totals[key].append(z_errors(windows, rows, forecast[:, :, median], fit.loss_scale))
-    figures = {}
-    for key, errors in totals.items():
-        z = np.concatenate(errors)
-        figures[key] = {"mse": float(np.nanmean(z**2)), "mae": float(np.nanmean(np.abs(z)))}
-    return figures
+    out = forecaster.predict_arrays(*split_missing(windows.contexts()), outputs=("forecast", "members"))
+    forecasts = {"ensemble": out["forecast"], **dict(zip(forecaster.meta["seeds"], out["members"], strict=True))}
+    return {
+        str(name): {
+            **score(
+                windows,
+                forecast,
+                quantiles=forecaster.spec.quantiles,
+                ids=fit.ids,
+                history=history,
+                season_length=forecaster.meta["season_length"],
+            ).to_json(),
+            **z_scored(windows, forecast[:, :, len(forecaster.spec.quantiles) // 2], fit.loss_scale),
+        }
+        for name, forecast in forecasts.items()
+    }
 
 
-def z_errors(windows: Windows, rows: slice, median: Floats, scale: Floats) -> Floats:
-    """Errors [N, H] in standard deviations of each series' training part."""
-    errors: Floats = (windows.targets(rows) - median) / scale[windows.series[rows]][:, None]
-    return errors
+def z_scored(windows: Windows, median: Floats, scale: Floats) -> dict[str, float]:
+    """Errors in standard deviations of each series' training part, averaged over all windows and steps."""
+    z = (windows.targets() - median) / scale[windows.series][:, None]
+    z = z[np.isfinite(z)]
+    return {"z_mse": float(np.mean(z**2)), "z_mae": float(np.mean(np.abs(z)))}
 
 
 def show(result: dict[str, Any]) -> None:
     """Prints the figures beside the published ones."""
-    print(f"{result['name']}, {result['split']}: MSE / MAE; wall time {sum(result['seconds'].values()):.0f} s")
+    first, second = METRICS[result["name"]]
+    seconds = sum(result["seconds"].values())
+    print(f"{result['name']}, {result['split']}: {first} / {second}; wall time {seconds:.0f} s")
     for cell, figures in result["figures"].items():
-        seeds = np.array([[f["mse"], f["mae"]] for key, f in figures.items() if key != "ensemble"])
+        seeds = np.array([[f[first], f[second]] for key, f in figures.items() if key != "ensemble"])
         mean, sd, both = seeds.mean(axis=0), seeds.std(axis=0, ddof=1), figures["ensemble"]
-        print(f"  {cell} ensemble  {both['mse']:.4f} / {both['mae']:.4f}")
+        covered = f"80 % intervals cover {100 * both['coverage_80']:.1f} %"
+        print(f"  {cell} ensemble  {both[first]:.4f} / {both[second]:.4f}  {covered}")
         print(f"  {cell} seeds     {mean[0]:.4f} ± {sd[0]:.4f} / {mean[1]:.4f} ± {sd[1]:.4f}")
     if result["split"] == "test":
-        for model, (mse, mae) in PUBLISHED.get(result["name"], {}).items():
-            print(f"  {model}  {mse:.3f} / {mae:.3f}")
+        for model, (a, b) in PUBLISHED[result["name"]].items():
+            print(f"  {model}  {a:.3f} / {b:.3f}")
 
 
 def commit() -> str:

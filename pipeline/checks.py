@@ -50,7 +50,7 @@ _ALL = (
     Check("row-ragged", "a line with more or fewer fields than the header", "mend the line or data.delimiter"),
     Check("tsf-header", "a .tsf file whose header cannot be used", "mend the header or data.format"),
     Check("tsf-row", "a line of a .tsf file that does not follow its header", "mend the line"),
-    Check("column-missing", "a column that params.yaml names is absent", "mend the names in data"),
+    Check("column-missing", "a column that params.yaml names is absent", "mend the names under data in params.yaml"),
     Check("column-duplicate", "a column that is needed occurs twice", "rename one of them"),
     Check("id-null", "a row without an id", "fill in data.id_col"),
     Check("time-null", "a row without a timestamp", "fill it in", "null_time", ("drop",)),
@@ -73,7 +73,9 @@ _ALL = (
         ("drop",),
     ),
     Check(
-        "end-unparseable", "data.end is no time of the data's kind", "set data.end to a timestamp such as 2024-12-31"
+        "end-unparseable",
+        "data.end is no time of the data's kind",
+        "set data.end to a timestamp in quotes, such as '2024-12-31'",
     ),
     Check("freq-unknown", "data.freq is no usable frequency", "set data.freq to a pandas offset alias"),
     Check(

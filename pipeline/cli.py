@@ -45,7 +45,9 @@ def forecast(
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Forecasts: .csv, .csv.gz, .csv.zst or .parquet.")],
     *,
-    cell: Annotated[str, typer.Option(help="lstm, gru, or best: the better on validation.")] = "best",
+    cell: Annotated[
+        str | None, typer.Option(help="lstm, gru, or best: the better on validation; else what serve.cell says.")
+    ] = None,
     models: Annotated[Path, typer.Option(help="Folder of the trained models.")] = Path("models/trained"),
     comparison: Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")] = Path(
         "models/comparison"
@@ -63,7 +65,9 @@ def forecast(
         _check_output(source, output)
         from pipeline.forecaster import Forecaster
 
-        chosen = best_cell(comparison) if cell == "best" else cell
+        keys = {None: "served", "best": "best_on_validation"}
+        chosen = decided_cell(comparison, keys[cell]) if cell in keys else str(cell)
+        _check_trained(models, chosen)
         forecaster = Forecaster.load(models / chosen, threads=threads)
         history = read_history(source, forecaster.meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
         result = forecaster.forecast(history)
@@ -81,11 +85,19 @@ def _errors_in_one_line() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def best_cell(comparison: Path) -> str:
-    """The cell that the comparison found best on validation.
+def _check_trained(models: Path, cell: str) -> None:
+    """A cell that is not trained is told with those that are."""
+    trained = sorted(path.parent.name for path in models.glob("*/forecaster.json"))
+    if trained and cell not in trained:
+        raise GatecastError(f"{models} has no cell {cell}. Trained: {', '.join(trained)}; name one of them with --cell")
+
+
+def decided_cell(comparison: Path, key: str) -> str:
+    """The cell that the comparison decided on.
 
     Args:
         comparison: the folder of verdict.json.
+        key: `served`, what `serve.cell` says, or `best_on_validation`.
 
     Returns:
         Key of `CELLS`.
@@ -97,13 +109,13 @@ def best_cell(comparison: Path) -> str:
 
     path = comparison / "verdict.json"
     try:
-        return str(read_json(path)["best_on_validation"])
+        return str(read_json(path)[key])
     except (FileNotFoundError, NotADirectoryError):
         raise GatecastError(f"{path} not found; run `dvc repro` first, or name a cell with --cell") from None
     except (ValueError, KeyError, TypeError) as error:
         what = " ".join(str(error).split())
         raise GatecastError(
-            f"{path}: no key best_on_validation can be read ({what}); run `dvc repro`, or name a cell with --cell"
+            f"{path}: no key {key} can be read ({what}); run `dvc repro`, or name a cell with --cell"
         ) from None
 
 

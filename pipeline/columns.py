@@ -93,6 +93,7 @@ def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
     Raises:
         DataError: `column-missing` or `column-duplicate`.
     """
+    found = [name for name in found if name not in (FILE, ROW)]
     target = columns.target_col or ("y",)
     layout = Layout(columns.id_col, columns.time_col or ("ds",), columns.time_format, target, target)
     if not set(layout.needed()) <= set(found) and {"ds", "y"} <= set(found):
@@ -101,7 +102,9 @@ def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
         layout = Layout(id_col, ("ds",), None, ("y",), target[:1])
     absent = [name for name in layout.needed() if name not in found]
     if absent:
-        raise failure("column-missing", where, f"no column {', '.join(map(repr, absent))}. Found: {_listing(found)}")
+        told = f"no column {', '.join(map(repr, absent))}. Found: {_listing(found)}"
+        other = [mark for mark in ";\t|," if len(found) == 1 and mark in str(found[0])]
+        raise failure("column-missing", where, f"{told}; is data.delimiter {other[0]!r}?" if other else told)
     for name in layout.needed():
         if list(found).count(name) > 1:
             raise failure("column-duplicate", f"{where}, column {name!r}", "occurs more than once")
@@ -109,5 +112,5 @@ def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
 
 
 def _listing(found: Sequence[Any]) -> str:
-    names = [repr(str(name)) for name in found if name not in (FILE, ROW)]
+    names = [repr(str(name)) for name in found]
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")

@@ -100,8 +100,9 @@ class DataParams(_Section):
 
     @model_validator(mode="after")
     def _columns_named(self) -> Self:
-        if self.format != "tsf" and (self.time_col is None or self.target_col is None):
-            raise ValueError("time_col and target_col are needed unless format is tsf")
+        for name in ("time_col", "target_col"):
+            if self.format != "tsf" and getattr(self, name) is None:
+                raise ValueError(f"{name} is null; name a column (in quotes where it has a # or a :, such as '#sold')")
         return self
 
 
@@ -119,10 +120,12 @@ class WindowParams(_Section):
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
         if self.min_context > self.context_length:
-            raise ValueError(f"min_context {self.min_context} is longer than context_length {self.context_length}")
+            raise ValueError(
+                f"min_context {self.min_context} is longer than context_length {self.context_length}; lower it"
+            )
         for name in ("val_size", "test_size"):
             if getattr(self, name) < self.horizon:
-                raise ValueError(f"{name} {getattr(self, name)} is shorter than horizon {self.horizon}")
+                raise ValueError(f"{name} {getattr(self, name)} is shorter than horizon {self.horizon}; raise it")
         return self
 
 
@@ -284,9 +287,16 @@ class Params(_Section):
     def _sections_agree(self) -> Self:
         for cell in self.cells:
             if cell not in self.tune.space:
-                raise ValueError(f"cells names {cell}, but tune.space has no {cell}")
+                raise ValueError(f"cells names {cell}, but tune.space has no {cell}; add its search space")
+            segments = self.tune.space[cell].segment_length
+            longest = segments.max if isinstance(segments, IntRange) else max(segments)
+            if longest > max(self.window.context_length, self.window.horizon):
+                raise ValueError(
+                    f"tune.space.{cell}.segment_length {longest} is longer than both window.context_length "
+                    f"{self.window.context_length} and window.horizon {self.window.horizon}; make it shorter"
+                )
         if self.serve.cell != "best" and self.serve.cell not in self.cells:
-            raise ValueError(f"serve.cell {self.serve.cell} is not among cells {list(self.cells)}")
+            raise ValueError(f"serve.cell {self.serve.cell} is not among cells {list(self.cells)}; add it or set best")
         return self
 
 
@@ -326,15 +336,17 @@ def _describe(error: ValidationError) -> list[str]:
         loc = item["loc"]
         if any(other[: len(loc)] == loc and len(other) > len(loc) for other in inner):
             continue  # the value inside is the one to mend
-        where = ".".join(str(key) for key in loc if key not in tags) or "(top level)"
+        where = ".".join(str(key) for key in loc if key not in tags)
         received = json.dumps(item["input"], default=str)
         allowed = item["msg"].removeprefix("Value error, ")
         if item["type"] == "missing":
             phrases.append(f"{where}: this key is missing; the committed params.yaml shows it")
         elif item["type"] == "extra_forbidden":
             phrases.append(f"{where}: unknown key; remove it or mend its name. Received: {received}")
+        elif item["type"] == "too_short":
+            phrases.append(f"{where}: at least one value is needed. Received: {received}")
         elif len(received) > 120:
-            phrases.append(f"{where}: {allowed}")
+            phrases.append(f"{where}: {allowed}" if where else allowed)
         else:
             phrases.append(f"{where}: {allowed}. Received: {received}")
     return phrases

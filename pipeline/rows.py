@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -222,7 +223,10 @@ def _read_values(source: Source, number: int, keep: Bools) -> Floats:
     column = source.layout.target[number]
     y, bad = read_numbers(source.frame[column], decimal=source.provenance.decimal)
     infinite = np.isinf(y)
-    _settle_values(source, number, code="value-text", found=np.flatnonzero(bad & keep), what="no number")
+    found = np.flatnonzero(bad & keep)
+    comma = len(found) and re.fullmatch(r"\s*[-+]?\d[\d.]*,\d+\s*", str(source.frame[column].iloc[found[0]]))
+    what = "no number (a decimal comma? then set data.decimal to ',')" if comma else "no number"
+    _settle_values(source, number, code="value-text", found=found, what=what)
     _settle_values(source, number, code="value-infinite", found=np.flatnonzero(infinite & keep), what="infinite")
     # -0.0 becomes 0.0, so that equal rows are equal.
     return np.where(infinite, np.nan, y) + 0.0 if infinite.any() else y + 0.0

@@ -48,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             meta={"columns": columns.to_json(), "repair": REPAIR.model_dump()},
         )
     (tmp_path / "models/comparison").mkdir()
-    (tmp_path / "models/comparison/verdict.json").write_text('{"best_on_validation": "gru"}')
+    (tmp_path / "models/comparison/verdict.json").write_text('{"best_on_validation": "gru", "served": "gru"}')
     ds = pd.date_range("2024-01-01", periods=30, freq="h")
     load = 50 + np.random.default_rng(0).standard_normal(60).cumsum()
     history = pd.DataFrame({"meter": np.repeat(["b", "a"], 30), "when": [*ds, *ds], "load": load})
@@ -126,10 +126,19 @@ def test_best_needs_a_comparison(project: Path) -> None:
     verdict = project / "models/comparison/verdict.json"
     for content in ("", "[]", "{}"):
         verdict.write_text(content)
-        assert_one_line(run("forecast", "history.csv", "out.csv"), "verdict.json", "best_on_validation", "--cell")
+        assert_one_line(run("forecast", "history.csv", "out.csv"), "verdict.json", "served", "--cell")
+        best = run("forecast", "history.csv", "out.csv", "--cell", "best")
+        assert_one_line(best, "verdict.json", "best_on_validation", "--cell")
     verdict.unlink()
     assert_one_line(run("forecast", "history.csv", "out.csv"), "verdict.json not found; run `dvc repro` first")
     assert run("forecast", "history.csv", "out.csv", "--cell", "lstm").exit_code == 0
+
+
+def test_without_a_cell_what_params_serve_is_served(project: Path) -> None:
+    verdict = project / "models/comparison/verdict.json"
+    verdict.write_text('{"best_on_validation": "gru", "served": "lstm"}')
+    assert "by lstm" in run("forecast", "history.csv", "out.csv").stdout
+    assert "by gru" in run("forecast", "history.csv", "out.csv", "--cell", "best").stdout
 
 
 def test_the_comparison_and_the_models_may_lie_elsewhere(project: Path) -> None:
@@ -141,7 +150,7 @@ def test_the_comparison_and_the_models_may_lie_elsewhere(project: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["history.csv", "out.csv", "--cell", "rnn"], ["models/trained/rnn/forecaster.json not found", "dvc repro"]),
+        (["history.csv", "out.csv", "--cell", "rnn"], ["models/trained has no cell rnn. Trained: gru, lstm"]),
         (["absent.csv", "out.csv"], ["[file-missing] absent.csv"]),
         (["history.csv", "out.xlsx"], ["OUTPUT ends with one of .csv,", "Received: 'out.xlsx'"]),
         (["history.xlsx", "out.csv"], ["INPUT ends with one of .csv,", "Received: 'history.xlsx'"]),

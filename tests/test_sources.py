@@ -604,7 +604,7 @@ def test_parquet_files_with_and_without_a_zone_are_mixed_zones(tmp_path: Path) -
             name,
         )
     with pytest.raises(DataError, match=r"zone-mixed\] .*/2.parquet, row 1, column 't'"):
-        ingest(params(tmp_path, format="parquet", timezone="UTC"))
+        ingest(params(tmp_path, pattern="*", format="parquet", timezone="UTC"))
 
 
 def test_ids_are_text_as_written(tmp_path: Path) -> None:
@@ -696,3 +696,13 @@ def test_a_damaged_file_gives_a_panel_or_one_line(
         text, said = str(error), " ".join(str(error).split())
     assert text == said
     assert len(text.splitlines()) == 1
+
+
+def test_a_wrong_delimiter_and_a_decimal_comma_are_guessed_in_the_message(tmp_path: Path) -> None:
+    write(tmp_path, b"t;v\n2024-01-01;1,5\n2024-01-02;2,5\n", "data.csv")
+    with pytest.raises(DataError, match=r"is data.delimiter ';'\?"):
+        ingest(params(tmp_path / "data.csv"))
+    with pytest.raises(DataError, match=r"decimal comma\? then set data.decimal to ','"):
+        ingest(params(tmp_path / "data.csv", delimiter=";"))
+    panel = ingest(params(tmp_path / "data.csv", delimiter=";", decimal=","))
+    assert list(panel.frame["y"]) == [1.5, 2.5]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 
 from pipeline.errors import GatecastError
 
 RESTORE = (
-    "DVC removed this stage's previous outputs before it ran; "
-    "`dvc checkout` brings them back, and `git restore models` the metrics."
+    "Mend it and run `dvc repro` again. Outputs of an earlier run, which DVC removed before this one: `dvc checkout` "
+    "brings them back, and `git restore` those metrics that git keeps."
 )
 
 
 def run_stage(main: Callable[[], None]) -> None:
     """Runs a stage's main; a mistake of the user's ends it with one line and exit code 1."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stage that is ended ends as one interrupted
     try:
         main()
     except GatecastError as error:
