@@ -87,6 +87,12 @@ class Workers:
         """Ends the processes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def abandon(self) -> None:
+        """Ends the processes at once, whatever they are at, and waits for nothing."""
+        for process in list(self._pool._processes.values()):
+            process.kill()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def _restart(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = self._start()
@@ -103,7 +109,13 @@ def workers(
     pool = Workers(processes, initializer=initializer, arguments=arguments)
     try:
         yield pool
-    finally:
+    except KeyboardInterrupt:
+        pool.abandon()
+        raise
+    except BaseException:
+        pool.close()
+        raise
+    else:
         pool.close()
 
 

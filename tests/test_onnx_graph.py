@@ -140,7 +140,8 @@ def test_parity_holds_for_any_history(transform: str, keras_twin: KerasTwin) -> 
     forecaster = forecaster_of(spec, members=1)
     twin = keras_twin(spec, [random_weights(spec, 0)])
     low, high = (0, 1e12) if transform == "log1p" else (-1e30, 1e30)
-    values = st.floats(low, high, allow_subnormal=False)
+    # Squares of what is smaller are no longer exact, or zero.
+    values = st.floats(low, high, allow_subnormal=False).map(lambda value: value if abs(value) > 1e-100 else 0.0)
 
     @settings(max_examples=40, deadline=None)
     @given(arrays(np.float64, (4, 20), elements=values), arrays(np.bool_, (4, 20)))

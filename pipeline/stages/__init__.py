@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,5 +35,9 @@ def run_stage(main: Callable[[], None]) -> None:
         print(RESTORE, file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("interrupted; `dvc repro` goes on where this was", file=sys.stderr)
+        print("interrupted; `dvc repro` goes on where this was", file=sys.stderr, flush=True)
+        # Python waits for the threads of a process pool, which a signal may have left waiting for each other.
+        last_resort = threading.Timer(5, os._exit, [130])
+        last_resort.daemon = True
+        last_resort.start()
         raise SystemExit(130) from None
