@@ -51,6 +51,8 @@ def test_a_process_that_dies_takes_no_other_call_down_with_it() -> None:
 
 
 PARENT = """
+import signal
+
 from pipeline.executor import workers
 from pipeline.stages import run_stage
 from tests.test_executor import linger, nothing
@@ -62,6 +64,7 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
     run_stage(main)
 """
 
