@@ -1,4 +1,4 @@
-"""Specs and weights of untrained networks, made without TensorFlow."""
+"""Specs and weights of untrained networks, made without TensorFlow, and the repair policy of their bundles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from numpy.typing import NDArray
 
 from pipeline.cells import CELLS
 from pipeline.hparams import Hparams, NetworkSpec
+from pipeline.params import RepairParams
 
+REPAIR = RepairParams(
+    duplicate_rows="drop",
+    conflicting_rows="error",
+    null_time="error",
+    bad_time="error",
+    off_grid="error",
+    bad_value="error",
+    infinite="error",
+    gaps="missing",
+    constant="keep",
+    short="error",
+)
 QUANTILES = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 
 

@@ -11,27 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from random_networks import build_spec, random_weights
+from random_networks import REPAIR, build_spec, random_weights
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.forecaster import Forecaster, save_bundle
-from pipeline.params import RepairParams
 from pipeline.series import Columns
 
 C, H = 20, 7
-REPAIR = RepairParams(
-    duplicate_rows="drop",
-    conflicting_rows="error",
-    null_time="error",
-    bad_time="error",
-    off_grid="error",
-    bad_value="error",
-    infinite="error",
-    gaps="missing",
-    constant="keep",
-    short="error",
-)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from random_networks import build_spec, random_weights
+from random_networks import REPAIR, build_spec, random_weights
 
 from pipeline.errors import BundleError, DataError, GatecastError
 from pipeline.forecaster import BATCH_SIZE, Forecaster, save_bundle
@@ -28,18 +28,6 @@ from pipeline.series import Columns
 Floats = NDArray[np.float64]
 
 C, H = 20, 7
-REPAIR = RepairParams(
-    duplicate_rows="drop",
-    conflicting_rows="error",
-    null_time="error",
-    bad_time="error",
-    off_grid="error",
-    bad_value="error",
-    infinite="error",
-    gaps="missing",
-    constant="keep",
-    short="error",
-)
 HOURLY = Columns(id_col="meter", time_col=("when",), time_format=None, timezone=None, target_col=("load",), freq="h")
 
 
