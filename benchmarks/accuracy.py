@@ -1,9 +1,10 @@
-"""Runs the pipeline's own stages on a public data set and prints its error beside published figures.
+"""Runs the pipeline's own stages on public data sets and prints their errors beside published figures.
 
     python -m benchmarks.accuracy etth1-96                 validation figures
     python -m benchmarks.accuracy etth1-96 --split test    test figures; the look is written to test_looks.jsonl
 
-The data lies in the folder that GATECAST_DATA names. Work goes to --work, where a run that was stopped goes on.
+The params are the committed params.yaml with the facts of sets/NAME.yaml. The data comes from the folder that
+GATECAST_DATA names, or is downloaded. Work goes to --work, where a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -16,126 +17,187 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from pipeline.forecaster import Forecaster
-from pipeline.metrics import score
+from benchmarks.benchmark import HERE, PARAMS, YAML_12, Benchmark, Json, load_benchmark, names, read_yaml
+from benchmarks.measuring import measure
+from benchmarks.report import render_differences, render_mean, render_result
+from benchmarks.sources import find_source
+from benchmarks.summaries import COVARIATES, ETTH1, mean_figures, relative_differences
+from pipeline.errors import GatecastError
 from pipeline.params import load_params
 from pipeline.storage import read_json, write_json
-from pipeline.windows import Floats, Windows, load_fit, load_test, split_missing
 
 ROOT = Path(__file__).parents[1]
-HERE = Path(__file__).parent
-# For each benchmark the two metrics that its published figures are in: MSE and MAE of values z-scored with the
-# training part, or MASE and sMAPE.
-METRICS = {"etth1-96": ("z_mse", "z_mae"), "m4-hourly": ("mase", "smape")}
-PUBLISHED = {
-    "etth1-96": {
-        "SegRNN, GRU-512 (context 720)": (0.351, 0.392),
-        "NeuralForecast GRU-128 (context 336)": (0.467, 0.433),
-    },
-    "m4-hourly": {
-        "best submission (Doornik)": (0.801, 8.913),
-        "ES-RNN (the winner)": (0.893, 9.328),
-        "seasonal naive": (1.193, 13.912),
-        "Theta": (2.455, 18.138),
-    },
-}
+RESULTS = HERE / "results"
+LOOKS = HERE / "test_looks.jsonl"
 
 
 def main() -> None:
-    """Runs a benchmark and prints its figures."""
+    """Runs benchmarks and prints their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(path.stem for path in (HERE / "params").glob("*.yaml")))
+    parser.add_argument("names", nargs="+", choices=names(), metavar="NAME", help=", ".join(names()))
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument(
         "--measure-only", action="store_true", help="of the networks that an earlier run left in --work"
     )
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
     args = parser.parse_args()
-    work = (args.work / args.name).resolve()
-    seconds = run_stages(args.name, work) if not args.measure_only else read_json(work / "seconds.json")
-    write_json(seconds, work / "seconds.json")
-    figures = {cell: measure(work, cell, args.split) for cell in load_params(work / "params.yaml").cells}
-    result = {"name": args.name, "split": args.split, "commit": commit(), "seconds": seconds, "figures": figures}
-    if args.split == "test":
-        with (HERE / "test_looks.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({key: result[key] for key in ("name", "commit", "figures")}) + "\n")
-        machine = {"cpu": cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
-        write_json({**result, "machine": machine}, HERE / "results" / f"{args.name}.json")
-    show(result)
+    works = args.work.resolve()
+    try:
+        for benchmark in map(load_benchmark, args.names):
+            if args.measure_only:
+                check_finished(benchmark, works)
+            else:
+                run_benchmark(benchmark, works)
+            result = measure_benchmark(benchmark, works, args.split)
+            print(render_result(result, benchmark), flush=True)
+        for text in summaries(args.names, works, args.split):
+            print(text)
+    except GatecastError as error:
+        sys.exit(f"error: {error}")
 
 
-def run_stages(name: str, work: Path) -> dict[str, float]:
-    """Runs ingest, window, tune and train in `work`; gives the wall time of each."""
-    data = os.environ.get("GATECAST_DATA")
-    if not data:
-        sys.exit("error: GATECAST_DATA names no folder of public data sets")
-    work.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(HERE / "params" / f"{name}.yaml", work / "params.yaml")
+def measure_benchmark(benchmark: Benchmark, works: Path, split: str) -> Json:
+    """Measures what a run left, and writes it down: a test figure with the look at the test part, to be committed."""
+    work = works / benchmark.name
     params = load_params(work / "params.yaml")
-    source = work / params.data.path
+    result = {
+        "name": benchmark.name,
+        "split": split,
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "refit": params.train.refit,
+        "tuned_on": benchmark.tuned_on,
+        "seconds": read_json(work / "seconds.json"),
+        **measure(work, split),
+    }
+    if split == "test":
+        record_look(result, LOOKS)
+        write_json({**result, "machine": machine()}, RESULTS / f"{benchmark.name}.json")
+    else:
+        write_json(result, work / "val.json")
+    return result
+
+
+def run_benchmark(benchmark: Benchmark, works: Path) -> None:
+    """Runs ingest, window, tune and train in the benchmark's folder, or takes what was tuned on another."""
+    work = prepare(benchmark, works)
+    cells = load_params(work / "params.yaml").cells
+    run_stages([("ingest",), ("window",)], work)
+    if benchmark.tuned_on is None:
+        run_stages([("tune", cell) for cell in cells], work)
+    else:
+        take_tuned(load_benchmark(benchmark.tuned_on), works, work, cells)
+    run_stages([("train", cell) for cell in cells], work)
+
+
+def take_tuned(other: Benchmark, works: Path, work: Path, cells: Sequence[str]) -> None:
+    """Copies the hyperparameters tuned on another benchmark, which is tuned first where it is not yet."""
+    tuned = [works / other.name / "models/tuned" / f"{cell}.json" for cell in cells]
+    if not (is_current(other, works) and all(file.exists() for file in tuned)):
+        run_stages([("ingest",), ("window",), *(("tune", cell) for cell in cells)], prepare(other, works))
+    (work / "models/tuned").mkdir(parents=True, exist_ok=True)
+    for file in tuned:
+        shutil.copyfile(file, work / "models/tuned" / file.name)
+
+
+def prepare(benchmark: Benchmark, works: Path) -> Path:
+    """Makes the benchmark's folder, with its params and its data; what other params have made of it is removed.
+
+    Finished trials and networks are kept by the stages themselves, and go on where they still fit.
+    """
+    file, work = find_source(benchmark.source), works / benchmark.name
+    if not is_current(benchmark, works):
+        shutil.rmtree(work / "models", ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / "params.yaml").open("w", encoding="utf-8") as params:
+            YAML_12.dump(benchmark.params(read_yaml(PARAMS)), params)
+    source = work / benchmark.source.path
     source.parent.mkdir(parents=True, exist_ok=True)
-    if not source.exists():
-        source.symlink_to(Path(data).resolve() / params.data.path)
-    per_cell = [(stage, cell) for stage in ("tune", "train") for cell in params.cells]
-    stages: list[tuple[str, ...]] = [("ingest",), ("window",), *per_cell]
-    seconds = {}
+    source.unlink(missing_ok=True)
+    source.symlink_to(file)
+    return work
+
+
+def is_current(benchmark: Benchmark, works: Path) -> bool:
+    """Whether the benchmark's folder was made with the params of today."""
+    path = works / benchmark.name / "params.yaml"
+    return path.exists() and read_yaml(path) == benchmark.params(read_yaml(PARAMS))
+
+
+def check_finished(benchmark: Benchmark, works: Path) -> None:
+    """Refuses to measure what another benchmark, or none, has left.
+
+    Raises:
+        GatecastError: there are no networks, or they were trained with other params.
+    """
+    work = works / benchmark.name
+    if not (work / "models/trained").exists():
+        raise GatecastError(f"{work} has no trained networks; run without --measure-only")
+    if not is_current(benchmark, works):
+        raise GatecastError(f"{work}: these networks come from other params than today's; run without --measure-only")
+
+
+def run_stages(stages: Iterable[tuple[str, ...]], work: Path) -> None:
+    """Runs stages, and writes the wall time of each down: of several runs of one stage that of the longest.
+
+    Raises:
+        GatecastError: a stage has failed.
+    """
+    path = work / "seconds.json"
+    seconds: dict[str, float] = read_json(path) if path.exists() else {}
     for stage in stages:
         start = time.perf_counter()
         command = [sys.executable, "-m", f"pipeline.stages.{stage[0]}", *stage[1:]]
-        subprocess.run(command, cwd=work, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-        seconds["@".join(stage)] = round(time.perf_counter() - start, 1)
-    return seconds
+        done = subprocess.run(command, cwd=work, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+        name = "@".join(stage)
+        if done.returncode:
+            raise GatecastError(f"{work}: stage {name} has failed with exit code {done.returncode}; it says above why")
+        seconds[name] = max(round(time.perf_counter() - start, 1), seconds.get(name, 0.0))
+        write_json(seconds, path)
 
 
-def measure(work: Path, cell: str, split: str) -> dict[str, Any]:
-    """The headline metrics, and MSE and MAE of z-scored values: the ensemble's and each seed's."""
-    fit, test = load_fit(work / "data/windows/fit"), load_test(work / "data/windows/test")
-    windows, history = (fit.val, fit.history) if split == "val" else (test.windows, test.history)
-    forecaster = Forecaster.load(work / "models/trained" / cell)
-    out = forecaster.predict_arrays(*split_missing(windows.contexts()), outputs=("forecast", "members"))
-    forecasts = {"ensemble": out["forecast"], **dict(zip(forecaster.meta["seeds"], out["members"], strict=True))}
-    return {
-        str(name): {
-            **score(
-                windows,
-                forecast,
-                quantiles=forecaster.spec.quantiles,
-                ids=fit.ids,
-                history=history,
-                season_length=forecaster.meta["season_length"],
-            ).to_json(),
-            **z_scored(windows, forecast[:, :, len(forecaster.spec.quantiles) // 2], fit.loss_scale),
-        }
-        for name, forecast in forecasts.items()
-    }
+def summaries(chosen: Sequence[str], works: Path, split: str) -> list[str]:
+    """What the benchmarks that were run say together with others, where all that it takes is there.
+
+    The mean over the horizons of ETTh1 is written beside its parts.
+    """
+    texts = []
+    if set(chosen) & set(ETTH1.parts) and (parts := finished(ETTH1.parts, works, split)):
+        figures = mean_figures({name: part["figures"] for name, part in parts.items()}, ETTH1.metrics)
+        commits = {name: part["commit"] for name, part in parts.items()}
+        summary = {"name": ETTH1.name, "split": split, "commits": commits, "figures": figures}
+        write_json(summary, RESULTS / "etth1.json" if split == "test" else works / "etth1-val.json")
+        texts.append(render_mean(ETTH1, figures, split))
+    if set(chosen) & set(COVARIATES) and (parts := finished(COVARIATES, works, split)):
+        plain, covariates = (parts[name]["figures"] for name in COVARIATES)
+        metrics = load_benchmark(COVARIATES[0]).metrics
+        differences = {str(metric): relative_differences(plain, covariates, metric) for metric in metrics}
+        texts.append(render_differences(differences, split))
+    return texts
 
 
-def z_scored(windows: Windows, median: Floats, scale: Floats) -> dict[str, float]:
-    """Errors in standard deviations of each series' training part, averaged over all windows and steps."""
-    z = (windows.targets() - median) / scale[windows.series][:, None]
-    z = z[np.isfinite(z)]
-    return {"z_mse": float(np.mean(z**2)), "z_mae": float(np.mean(np.abs(z)))}
+def finished(parts: Sequence[str], works: Path, split: str) -> Mapping[str, Json]:
+    """The results of benchmarks by name; none where one is not there."""
+    paths = {name: RESULTS / f"{name}.json" if split == "test" else works / name / "val.json" for name in parts}
+    return {name: read_json(path) for name, path in paths.items()} if all(p.exists() for p in paths.values()) else {}
 
 
-def show(result: dict[str, Any]) -> None:
-    """Prints the figures beside the published ones."""
-    first, second = METRICS[result["name"]]
-    seconds = sum(result["seconds"].values())
-    print(f"{result['name']}, {result['split']}: {first} / {second}; wall time {seconds:.0f} s")
-    for cell, figures in result["figures"].items():
-        seeds = np.array([[f[first], f[second]] for key, f in figures.items() if key != "ensemble"])
-        mean, sd, both = seeds.mean(axis=0), seeds.std(axis=0, ddof=1), figures["ensemble"]
-        covered = f"80 % intervals cover {100 * both['coverage_80']:.1f} %"
-        print(f"  {cell} ensemble  {both[first]:.4f} / {both[second]:.4f}  {covered}")
-        print(f"  {cell} seeds     {mean[0]:.4f} ± {sd[0]:.4f} / {mean[1]:.4f} ± {sd[1]:.4f}")
-    if result["split"] == "test":
-        for model, (a, b) in PUBLISHED[result["name"]].items():
-            print(f"  {model}  {a:.3f} / {b:.3f}")
+def record_look(result: Json, path: Path) -> None:
+    """Appends a look at a test part."""
+    look = {key: result[key] for key in ("name", "commit", "date", "figures")}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(look) + "\n")
+
+
+def count_looks(path: Path) -> Counter[str]:
+    """How often the test part of each benchmark was looked at."""
+    return Counter(json.loads(line)["name"] for line in path.read_text(encoding="utf-8").splitlines())
 
 
 def commit() -> str:
@@ -143,6 +205,18 @@ def commit() -> str:
     return subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+def machine() -> Json:
+    """What the figures were made on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "python": platform.python_version(),
+        "tensorflow": version("tensorflow"),
+    }
 
 
 def cpu() -> str:
