@@ -19,7 +19,7 @@ from pipeline.storage import replacing, sha256_of, write_json
 SCHEMA = 1
 GRAPH = "forecaster.onnx"
 DESCRIPTION = "forecaster.json"
-_SPEC = ("cell", "context_length", "horizon", "quantiles", "hparams")
+_SPEC = ("cell", "context_length", "horizon", "quantiles", "hparams", "inputs")
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,11 @@ _ALL = (
     ),
     Check("value-text", "text where a number belongs", "mend the value", "bad_value", ("missing",)),
     Check("value-infinite", "an infinite value", "mend the value", "infinite", ("missing",)),
+    Check(
+        "covariate-varies",
+        "a static covariate with several values in one series",
+        "give the series one value, or name the column under data.past_covariates or data.future_covariates",
+    ),
     Check("gap", "absent timestamps between a series' first and last", "fill them in", "gaps", ("missing",)),
     Check(
         "gap-huge",
@@ -126,8 +131,13 @@ def failure(code: str, where: str, what: str, repair: str = "") -> DataError:
 
 def received(value: Any) -> str:
     """Echoes a value in an error, cut where it is long."""
+    return f"Received: {quoted(value)}"
+
+
+def quoted(value: Any) -> str:
+    """Writes a value in quotes, cut where it is long."""
     text = repr(str(value))
-    return f"Received: {text if len(text) <= 80 else text[:77] + '...'}"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 class Ledger:
@@ -172,7 +182,7 @@ class Ledger:
             return policy
         if policy == "error":
             where, what = first()
-            found = _such(len(series) if count is None else count)
+            found = such(len(series) if count is None else count)
             raise failure(code, where, f"{what} ({found})", CHECKS[code].repair())
         counts = np.bincount(series, weights=amounts, minlength=len(self._ids)).astype(np.int64)
         self._counts[code] = self._counts.get(code, np.int64(0)) + counts
@@ -198,5 +208,6 @@ class Ledger:
         return repairs
 
 
-def _such(count: int) -> str:
+def such(count: int) -> str:
+    """Tells of the first finding how many there are."""
     return "the only one" if count == 1 else f"the first of {count:,}"

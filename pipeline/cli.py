@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +16,13 @@ from pipeline.errors import GatecastError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.params import DataParams
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _OUTPUTS = [".csv", ".csv.gz", ".csv.zst", ".parquet"]
 _FORMATS = {".csv": "csv", ".csv.gz": "csv", ".csv.zst": "csv", ".parquet": "parquet", ".tsf": "tsf"}
+_TRAINED, _FINAL = Path("models/trained"), Path("models/final")
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,7 +52,14 @@ def forecast(
     cell: Annotated[
         str | None, typer.Option(help="lstm, gru, or best: the better on validation; else what serve.cell says.")
     ] = None,
-    models: Annotated[Path, typer.Option(help="Folder of the trained models.")] = Path("models/trained"),
+    future: Annotated[
+        Path | None,
+        typer.Option(help="Covariates known ahead, for the steps to forecast: .csv, .csv.gz, .csv.zst or .parquet."),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder of the models; else {_FINAL} where it holds the cell, and {_TRAINED} where not."),
+    ] = None,
     comparison: Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")] = Path(
         "models/comparison"
     ),
@@ -59,20 +70,26 @@ def forecast(
 ) -> None:
     """Forecasts the steps after the last timestamp of each series.
 
-    INPUT has the columns of the training data, or unique_id (optional for one series), ds and y.
+    INPUT has the columns of the training data, or unique_id (optional for one series), ds and y with its covariates.
     """
     with _errors_in_one_line():
-        _check_output(source, output)
+        _check_output(output, {"INPUT": source, "--future": future})
         from pipeline.forecaster import Forecaster
 
         keys = {None: "served", "best": "best_on_validation"}
         chosen = decided_cell(comparison, keys[cell]) if cell in keys else str(cell)
-        _check_trained(models, chosen)
-        forecaster = Forecaster.load(models / chosen, threads=threads)
-        history = read_history(source, forecaster.meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
-        result = forecaster.forecast(history)
+        folder = find_model(models, chosen)
+        forecaster = Forecaster.load(folder, threads=threads)
+        options = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+        history = read_history(source, forecaster.meta, **options)
+        _check_future(future, forecaster.meta)
+        ahead = None if future is None else read_future(future, forecaster.meta, history=history, **options)
+        result = forecaster.forecast(history, future=ahead)
         write_forecast(result, output)
-    typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {chosen}")
+    if not _is_evaluated(forecaster.meta):
+        typer.echo(f"{folder}: trained on all data, not evaluated", err=True)
+    by = _named(chosen, forecaster.meta)
+    typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {by}")
 
 
 @contextmanager
@@ -85,11 +102,56 @@ def _errors_in_one_line() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _check_trained(models: Path, cell: str) -> None:
-    """A cell that is not trained is told with those that are."""
-    trained = sorted(path.parent.name for path in models.glob("*/forecaster.json"))
+def find_model(models: Path | None, cell: str) -> Path:
+    """Finds the bundle to forecast with.
+
+    Args:
+        models: the folder of the models that the user named; None for the default: the model of all data, where
+            there is one, else the evaluated one.
+        cell: key of `CELLS`.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        GatecastError: the cell is not among those trained.
+    """
+    if models is None:
+        models = _FINAL if (_FINAL / cell / "forecaster.json").exists() else _TRAINED
+    trained = {path.parent.name: path for path in sorted(models.glob("*/forecaster.json"))}
     if trained and cell not in trained:
-        raise GatecastError(f"{models} has no cell {cell}. Trained: {', '.join(trained)}; name one of them with --cell")
+        names = ", ".join(_named(name, _meta_of(path)) for name, path in trained.items())
+        raise GatecastError(f"{models} has no cell {cell}. Trained: {names}; name one of them with --cell")
+    return models / cell
+
+
+def _meta_of(description: Path) -> Mapping[str, Any]:
+    from pipeline.storage import read_json
+
+    try:
+        return dict(read_json(description))
+    except (OSError, ValueError, TypeError):
+        return {}  # loading it says what is wrong
+
+
+def _is_evaluated(meta: Mapping[str, Any]) -> bool:
+    """Whether a part of the data was left to evaluate a bundle on."""
+    return bool(meta.get("evaluated", True))
+
+
+def _named(cell: str, meta: Mapping[str, Any]) -> str:
+    return cell if _is_evaluated(meta) else f"{cell} (not evaluated)"
+
+
+def _check_future(future: Path | None, meta: Mapping[str, Any]) -> None:
+    """Covariates known ahead are given where, and only where, they are taken."""
+    names = meta["columns"]["future_covariates"]
+    if names and future is None:
+        told = f"--future: the forecaster takes {', '.join(names)} over the horizon. Received: nothing"
+        raise GatecastError(f"{told}; name a file with the series, the time and these columns")
+    if future is not None and not names:
+        told = "--future: the forecaster takes no covariates over the horizon"
+        raise GatecastError(f"{told}. Received: {str(future)!r}; leave it out")
 
 
 def decided_cell(comparison: Path, key: str) -> str:
@@ -119,7 +181,7 @@ def decided_cell(comparison: Path, key: str) -> str:
         ) from None
 
 
-def read_history(path: Path, meta: Any, *, delimiter: str, decimal: str, encoding: str) -> pd.DataFrame:
+def read_history(path: Path, meta: Mapping[str, Any], *, delimiter: str, decimal: str, encoding: str) -> pd.DataFrame:
     """Reads the history to forecast from, as ingest reads its data.
 
     Args:
@@ -136,18 +198,63 @@ def read_history(path: Path, meta: Any, *, delimiter: str, decimal: str, encodin
         GatecastError: the file's name has another ending, or an option is no single character.
         DataError: the file cannot be read.
     """
-    from pipeline.params import DataParams, RepairParams
+    from pipeline.columns import Columns, find_history_layout
     from pipeline.sources import read_source
+
+    form = _FORMATS[_ending(path, list(_FORMATS), "INPUT")]
+    names = Columns.from_json(meta["columns"]).covariates()
+    if form == "tsf" and names:
+        told = f"INPUT is a .tsf file, which has no covariates, and the forecaster needs {', '.join(names)}"
+        raise GatecastError(f"{told}. Received: {str(path)!r}; bring a .csv or .parquet file with them")
+    data = _data_of(path, form, meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
+    return read_source(data, find=find_history_layout)
+
+
+def read_future(
+    path: Path, meta: Mapping[str, Any], *, history: pd.DataFrame, delimiter: str, decimal: str, encoding: str
+) -> pd.DataFrame:
+    """Reads the covariates that are known ahead.
+
+    Args:
+        path: the file.
+        meta: the bundle's, whose columns but the target the file has.
+        history: what `read_history` gave.
+        delimiter: as for `read_history`.
+        decimal: as for `read_history`.
+        encoding: as for `read_history`.
+
+    Returns:
+        A raw frame as `read_history` gives it: series, time and the future covariates.
+
+    Raises:
+        GatecastError: the file's name has another ending, or an option is no single character.
+        DataError: the file cannot be read.
+    """
+    from pipeline.columns import Columns, find_future_layout
+    from pipeline.sources import read_source
+
+    form = _FORMATS[_ending(path, _OUTPUTS, "--future")]  # a .tsf file has no covariates
+    ids = [name for name in (Columns.from_json(meta["columns"]).id_col, "unique_id") if name in history.columns]
+    one_series = not ids or history[ids[0]].nunique() == 1
+    data = _data_of(path, form, meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
+    return read_source(data, find=partial(find_future_layout, one_series=one_series))
+
+
+def _data_of(
+    path: Path, form: str, meta: Mapping[str, Any], *, delimiter: str, decimal: str, encoding: str
+) -> DataParams:
+    """A file with the columns of a bundle, as section data of params.yaml would describe it."""
+    from pipeline.params import DataParams, RepairParams
 
     for name, value in (("delimiter", delimiter), ("decimal", decimal)):
         if len(value) != 1:
             raise GatecastError(f"--{name} is one character. Received: {value!r}")
-    data = DataParams.model_validate(
+    return DataParams.model_validate(
         {
             **meta["columns"],
             "path": str(path),
             "pattern": "*",
-            "format": _FORMATS[_ending(path, list(_FORMATS), "INPUT")],
+            "format": form,
             "delimiter": delimiter,
             "decimal": decimal,
             "encoding": encoding,
@@ -156,7 +263,6 @@ def read_history(path: Path, meta: Any, *, delimiter: str, decimal: str, encodin
             "repair": RepairParams.model_validate(meta["repair"]),
         }
     )
-    return read_source(data)
 
 
 def write_forecast(frame: pd.DataFrame, path: Path) -> None:
@@ -191,13 +297,14 @@ def write_forecast(frame: pd.DataFrame, path: Path) -> None:
         raise GatecastError(f"{path} cannot be written: {error.strerror}; choose another place") from None
 
 
-def _check_output(source: Path, output: Path) -> None:
+def _check_output(output: Path, sources: Mapping[str, Path | None]) -> None:
     """Before any work is done."""
     _ending(output, _OUTPUTS, "OUTPUT")
     if output.is_dir():
         raise GatecastError(f"OUTPUT {output} is a folder; name a file")
-    if output.resolve() == source.resolve():
-        raise GatecastError(f"OUTPUT {output} would replace INPUT; name another file")
+    for name, source in sources.items():
+        if source is not None and output.resolve() == source.resolve():
+            raise GatecastError(f"OUTPUT {output} would replace {name}; name another file")
 
 
 def _ending(path: Path, known: list[str], argument: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from pipeline.params import DataParams
 from pipeline.provenance import FILE, ROW
 
 _LISTED = 50  # columns that an error names
+
+# Finds what is read, given the names of a frame's columns, how the user names things, and the file's name for errors.
+FindLayout = Callable[[Sequence[Any], "Columns", str], "Layout"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Columns:
         timezone: IANA name of the zone of the user's times; None for times without a zone.
         target_col: value columns; several make a series each.
         freq: pandas offset alias, or the step of whole-numbered times.
+        past_covariates: columns of numbers that are known up to the cutoff only.
+        future_covariates: columns of numbers that are known ahead.
+        static_categorical: columns of text, the same in all rows of a series.
+        static_numeric: columns of numbers, the same in all rows of a series.
     """
 
     id_col: str | None
@@ -33,27 +40,74 @@ class Columns:
     timezone: str | None
     target_col: tuple[str, ...] | None
     freq: str | int
+    past_covariates: tuple[str, ...] = ()
+    future_covariates: tuple[str, ...] = ()
+    static_categorical: tuple[str, ...] = ()
+    static_numeric: tuple[str, ...] = ()
 
     @classmethod
     def from_params(cls, data: DataParams) -> Columns:
         """Takes them from params.yaml; a .tsf file brings its own names, `unique_id`, `ds` and `y`."""
         if data.format == "tsf":
             return cls("unique_id", ("ds",), None, data.timezone, ("y",), data.freq)
-        return cls(data.id_col, data.time_col, data.time_format, data.timezone, data.target_col, data.freq)
+        return cls(
+            data.id_col,
+            data.time_col,
+            data.time_format,
+            data.timezone,
+            data.target_col,
+            data.freq,
+            data.past_covariates,
+            data.future_covariates,
+            data.static_covariates.categorical,
+            data.static_covariates.numeric,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Gives a JSON-able dictionary."""
-        lists = {
+        """Gives a JSON-able dictionary with the keys of section data of params.yaml."""
+        return {
+            "id_col": self.id_col,
             "time_col": self.time_col and list(self.time_col),
+            "time_format": self.time_format,
+            "timezone": self.timezone,
             "target_col": self.target_col and list(self.target_col),
+            "freq": self.freq,
+            "past_covariates": list(self.past_covariates),
+            "future_covariates": list(self.future_covariates),
+            "static_covariates": {
+                "categorical": list(self.static_categorical),
+                "numeric": list(self.static_numeric),
+            },
         }
-        return {**dataclasses.asdict(self), **lists}
+
+    def of_history(self, found: Sequence[Any]) -> Columns:
+        """The same for a history to forecast from, given the names of its columns.
+
+        Where one series was trained on, as `ds` and `y`, a history that names its series may hold many.
+        """
+        one_series = (self.id_col, self.time_col, self.target_col) == (None, ("ds",), ("y",))
+        return dataclasses.replace(self, id_col="unique_id") if one_series and "unique_id" in found else self
+
+    def covariates(self) -> tuple[str, ...]:
+        """All covariates: past, future, static."""
+        return self.past_covariates + self.future_covariates + self.static_categorical + self.static_numeric
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Columns:
         """Reads what `to_json` gave."""
-        lists = {key: None if value[key] is None else tuple(value[key]) for key in ("time_col", "target_col")}
-        return cls(**{**value, **lists})
+        static = value["static_covariates"]
+        return cls(
+            value["id_col"],
+            value["time_col"] and tuple(value["time_col"]),
+            value["time_format"],
+            value["timezone"],
+            value["target_col"] and tuple(value["target_col"]),
+            value["freq"],
+            tuple(value["past_covariates"]),
+            tuple(value["future_covariates"]),
+            tuple(static["categorical"]),
+            tuple(static["numeric"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -66,6 +120,10 @@ class Layout:
         time_format: as in `Columns`.
         target: as `Columns.target_col`.
         names: what the target columns are called in ids.
+        past: as `Columns.past_covariates`.
+        future: as `Columns.future_covariates`.
+        categorical: as `Columns.static_categorical`.
+        numeric: as `Columns.static_numeric`.
     """
 
     id_col: str | None
@@ -73,14 +131,29 @@ class Layout:
     time_format: str | None
     target: tuple[str, ...]
     names: tuple[str, ...]
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
 
     def needed(self) -> list[str]:
         """All columns that are read."""
-        return list(dict.fromkeys([*([] if self.id_col is None else [self.id_col]), *self.time, *self.target]))
+        named = [*([] if self.id_col is None else [self.id_col]), *self.time, *self.target]
+        return list(dict.fromkeys([*named, *self.steps(), *self.categorical, *self.numeric]))
+
+    def steps(self) -> tuple[str, ...]:
+        """The covariates that have a value at each step, those known ahead last."""
+        return self.past + self.future
+
+    def truths(self) -> tuple[str, ...]:
+        """The columns of numbers that may be true or false."""
+        return self.steps() + self.numeric
 
 
 def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
     """Finds the user's columns in a frame, or else those of the long-frame convention: `unique_id`, `ds`, `y`.
+
+    Covariates have the user's names in both.
 
     Args:
         found: the names of the frame's columns.
@@ -93,13 +166,66 @@ def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
     Raises:
         DataError: `column-missing` or `column-duplicate`.
     """
-    found = [name for name in found if name not in (FILE, ROW)]
+    found = _without_provenance(found)
     target = columns.target_col or ("y",)
     layout = Layout(columns.id_col, columns.time_col or ("ds",), columns.time_format, target, target)
     if not set(layout.needed()) <= set(found) and {"ds", "y"} <= set(found):
         one_series = columns.id_col is None and len(target) == 1
         id_col = None if one_series and "unique_id" not in found else "unique_id"
         layout = Layout(id_col, ("ds",), None, ("y",), target[:1])
+    layout = dataclasses.replace(
+        layout,
+        past=columns.past_covariates,
+        future=columns.future_covariates,
+        categorical=columns.static_categorical,
+        numeric=columns.static_numeric,
+    )
+    _check_found(layout, found, where)
+    return layout
+
+
+def find_history_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
+    """`find_layout` for a history to forecast from."""
+    return find_layout(found, columns.of_history(found), where)
+
+
+def find_future_layout(found: Sequence[Any], columns: Columns, where: str, *, one_series: bool) -> Layout:
+    """Finds the columns of a frame that tells what is known ahead: series, time and the future covariates.
+
+    Args:
+        found: the names of the frame's columns.
+        columns: how the user names things; the frame may have `unique_id` and `ds` instead.
+        where: the file, for errors.
+        one_series: whether a frame that names no series is about all there are.
+
+    Returns:
+        The columns to read, without any target.
+
+    Raises:
+        DataError: `column-missing` or `column-duplicate`.
+    """
+    found = _without_provenance(found)
+    ids = [name for name in (columns.id_col, "unique_id") if name is not None]
+    id_col = next((name for name in ids if name in found), None if one_series else ids[0])
+    time = columns.time_col or ("ds",)
+    own = set(time) <= set(found) or "ds" not in found
+    layout = Layout(
+        id_col,
+        time if own else ("ds",),
+        columns.time_format if own else None,
+        (),
+        (),
+        future=columns.future_covariates,
+    )
+    _check_found(layout, found, where)
+    return layout
+
+
+def _without_provenance(found: Sequence[Any]) -> list[Any]:
+    return [name for name in found if name not in (FILE, ROW)]
+
+
+def _check_found(layout: Layout, found: Sequence[Any], where: str) -> None:
     absent = [name for name in layout.needed() if name not in found]
     if absent:
         told = f"no column {', '.join(map(repr, absent))}. Found: {_listing(found)}"
@@ -108,7 +234,6 @@ def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
     for name in layout.needed():
         if list(found).count(name) > 1:
             raise failure("column-duplicate", f"{where}, column {name!r}", "occurs more than once")
-    return layout
 
 
 def _listing(found: Sequence[Any]) -> str:

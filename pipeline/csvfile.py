@@ -16,24 +16,26 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from pipeline.checks import failure, received
-from pipeline.columns import Columns, Layout, find_layout
+from pipeline.columns import Columns, FindLayout, Layout
 from pipeline.params import DataParams
 from pipeline.textfile import decode
-from pipeline.values import read_numbers
+from pipeline.values import read_numbers, read_truths
 
 _BLOCK_BYTES = 1 << 24  # the longest line that can be read
 
 
-def parse_csv(raw: bytes, name: str, data: DataParams) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+def parse_csv(raw: bytes, name: str, data: DataParams, find: FindLayout) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """Reads a CSV file.
 
     Args:
         raw: the file, unpacked.
         name: its name in errors.
         data: delimiter, decimal point, encoding and columns.
+        find: finds the columns that are read.
 
     Returns:
-        The needed columns: text, or numbers where all values of a target are; and the line of each row in the file.
+        The needed columns: text, or numbers where all values of a target or covariate are; and the line of each row
+        in the file.
 
     Raises:
         DataError: `csv-delimiter`, `file-encoding`, `file-binary`, `file-empty`, `row-ragged`, `column-missing`,
@@ -46,15 +48,16 @@ def parse_csv(raw: bytes, name: str, data: DataParams) -> tuple[pd.DataFrame, ND
     raw = text.encode()
     del text
     header = _read_header(raw, name, data.delimiter)
-    layout = find_layout(header, Columns.from_params(data), name)
+    layout = find(header, Columns.from_params(data), name)
     if raw.count(b'"') % 2:  # an open quote would swallow the rest of the file
         deque(_starts(raw, name, data.delimiter), maxlen=0)
     table = _read_table(raw, name, header, layout, data.delimiter)
     if not len(table):
         raise failure("file-empty", name, "a header without rows")
     frame = pd.DataFrame({column: table.column(column).to_pandas() for column in layout.needed()})
-    for column in layout.target:
-        numbers, bad = read_numbers(frame[column], decimal=data.decimal)
+    readers = dict.fromkeys(layout.target, read_numbers) | dict.fromkeys(layout.truths(), read_truths)
+    for column, read in readers.items():
+        numbers, bad = read(frame[column], decimal=data.decimal)
         if not bad.any():
             frame[column] = numbers
     return frame, _lines(raw, len(frame), name, data.delimiter)
@@ -77,7 +80,7 @@ def _read_table(raw: bytes, name: str, header: list[str], layout: Layout, delimi
         return "error"
 
     words = {column: pa.dictionary(pa.int32(), pa.string()) for column in layout.needed()}
-    words |= dict.fromkeys(layout.target, pa.string())
+    words |= dict.fromkeys((*layout.target, *layout.truths()), pa.string())
     try:
         return pacsv.read_csv(
             pa.BufferReader(raw),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.bundle import save_bundle
 from pipeline.calibration import conformal_offsets, normalised
 from pipeline.errors import BundleError
 from pipeline.forecaster import Forecaster
 from pipeline.hparams import NetworkSpec
 from pipeline.onnx_graph import build_graph
-from pipeline.windows import Floats, Windows, split_missing
+from pipeline.windows import Floats, Windows
 
 PARITY = 1e-5  # of the larger of the value and the window's standard deviation
 
 Weights = Mapping[str, NDArray[Any]]
+
+
+def save_ensemble(
+    out: Path,
+    spec: NetworkSpec,
+    seeds: Sequence[int],
+    *,
+    finished: Path,
+    calibration: Floats | None,
+    meta: Mapping[str, Any],
+    inputs: Mapping[str, NDArray[Any]],
+) -> Forecaster:
+    """Writes the networks of all seeds and the bundle made of them, once it is known to forecast what Keras does.
+
+    Args:
+        out: an empty folder; what lies in it already is listed in the bundle.
+        spec: of every network.
+        seeds: of the networks.
+        finished: where each seed has its `.keras` file, its weights (`.npz`) and its forecasts of `inputs` (`.npy`).
+        calibration: [H, Q] as `calibrate` gives it; None for none.
+        meta: as for `save_bundle`.
+        inputs: of some windows, as `Windows.inputs` gives them.
+
+    Returns:
+        The forecaster that was written.
+
+    Raises:
+        BundleError: the bundle differs from Keras.
+    """
+    for seed in seeds:
+        shutil.copyfile(finished / f"seed-{seed}.keras", out / f"seed-{seed}.keras")
+    members = [load_weights(finished / f"seed-{seed}.npz") for seed in seeds]
+    keras_forecasts = np.stack([np.load(finished / f"seed-{seed}.npy") for seed in seeds])
+    served = Forecaster.from_graph(build_graph(spec, members, calibration), spec, meta)
+    parity_error(served, keras_forecasts, inputs)
+    save_bundle(out, spec=spec, members=members, calibration=calibration, meta={**meta, "seeds": list(seeds)})
+    return served
 
 
 def load_weights(path: Path) -> dict[str, NDArray[Any]]:
@@ -36,8 +75,7 @@ def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -
         windows: validation windows.
     """
     raw = Forecaster.from_graph(build_graph(spec, members, None), spec, {})
-    history, observed = split_missing(windows.contexts())
-    out = raw.predict_arrays(history, observed, outputs=("uncalibrated", "location", "scale"))
+    out = raw.predict_windows(windows, outputs=("uncalibrated", "location", "scale"))
     target, forecast = (
         normalised(values, location=out["location"], scale=out["scale"], transform=spec.hparams.transform)
         for values in (windows.targets(), out["uncalibrated"])
@@ -45,18 +83,19 @@ def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -
     return conformal_offsets(target, forecast, spec.quantiles, independent=windows.independent())
 
 
-def parity_error(forecaster: Forecaster, keras_forecasts: NDArray[Any], contexts: Floats) -> float:
+def parity_error(forecaster: Forecaster, keras_forecasts: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> float:
     """Largest difference between the bundle's members and Keras, relative to max(value, window's standard deviation).
 
     Args:
         forecaster: the bundle.
         keras_forecasts: [K, N, H, Q] what Keras says, seed by seed.
-        contexts: [N, C] the windows.
+        inputs: of N windows, as `Windows.inputs` gives them.
 
     Raises:
         BundleError: it is above 1e-5.
     """
-    served = forecaster.predict_arrays(*split_missing(contexts), outputs=("members",))["members"]
+    served = forecaster.predict_arrays(**inputs, outputs=("members",))["members"]
+    contexts = np.where(inputs["observed"] > 0, inputs["history"], np.nan)
     size = np.maximum(np.abs(keras_forecasts), np.nanstd(contexts, axis=1)[None, :, None, None])
     error = float(np.max(np.abs(served - keras_forecasts) / np.where(size > 0, size, 1.0)))
     if not error <= PARITY:

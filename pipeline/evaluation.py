@@ -9,18 +9,18 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipeline.intervals import forecast_columns
 from pipeline.metrics import Scores, rounded, score, to_csv
 from pipeline.storage import replacing, write_json
-from pipeline.windows import Floats, TestSet, split_missing
+from pipeline.windows import Floats, TestSet, Windows
 
+_OUTPUTS, _COPY = ("forecast", "uncalibrated", "members"), "copy_weights"
 UNCALIBRATED = ("scaled_crps", "coverage_80", "width_80")
 
 
 class ArrayForecaster(Protocol):
-    """What is evaluated: a forecaster of arrays, as a bundle gives it."""
+    """What is evaluated: a forecaster of windows, as a bundle gives it."""
 
     @property
     def cell(self) -> str:
@@ -34,10 +34,12 @@ class ArrayForecaster(Protocol):
     def meta(self) -> Mapping[str, Any]:
         """Of it, `seeds`: [K] of the networks in the ensemble."""
 
-    def predict_arrays(
-        self, history: Floats, observed: NDArray[np.float32], *, outputs: Sequence[str]
-    ) -> dict[str, Floats]:
-        """`forecast` and `uncalibrated` [N, H, Q] and `members` [K, N, H, Q] of contexts [N, C]."""
+    @property
+    def outputs(self) -> Sequence[str]:
+        """What it gives: `forecast`, `uncalibrated`, `members`, and with a copy head `copy_weights`."""
+
+    def predict_windows(self, windows: Windows, *, outputs: Sequence[str]) -> dict[str, Floats]:
+        """Of all windows `forecast` and `uncalibrated` [N, H, Q], `members` [K, N, H, Q], `copy_weights` [N, F, S]."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,16 @@ class Evaluation:
         forecasts: one row per window and step: `unique_id, ds, cutoff, y` and a column per model and quantile.
         steps: one row per forecast and step of the horizon, with its errors; mean over series.
         series: one row per forecast and series, with its errors over all cutoffs and steps.
+        copies: with a copy head one row per future and past segment, both counted from the cutoff: `future_segment`,
+            `past_segment` and the mean `weight` of the past one in the copy that the future one starts from; without
+            rows for other heads, None for a baseline.
     """
 
     metrics: dict[str, Any]
     forecasts: pd.DataFrame
     steps: pd.DataFrame
     series: pd.DataFrame
+    copies: pd.DataFrame | None = None
 
 
 def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_length: int) -> Evaluation:
@@ -75,7 +81,8 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
         GatecastError: the forecaster's lengths are not those of the windows, or it forecasts a value that is not
             finite.
     """
-    predicted = _predict(forecaster, test)
+    outputs = [name for name in (*_OUTPUTS, _COPY) if name in forecaster.outputs]
+    predicted = forecaster.predict_windows(test.windows, outputs=outputs)
 
     def scores_of(forecast: Floats) -> Scores:
         return score_test(test, forecast, quantiles=forecaster.quantiles, season_length=season_length)
@@ -100,7 +107,15 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
         forecasts=forecast_frame(test, {forecaster.cell: predicted["forecast"]}, quantiles=forecaster.quantiles),
         steps=stack({"ensemble": ensemble.per_step, **{seed: s.per_step for seed, s in seeds.items()}}),
         series=stack({"ensemble": ensemble.per_series}),
+        copies=copy_table(predicted.get(_COPY, np.zeros((1, 0, 0))).mean(axis=0)),
     )
+
+
+def copy_table(weights: Floats) -> pd.DataFrame:
+    """The weights of a copy head [F, S] as a table: see `Evaluation.copies`."""
+    future, past = (places.ravel() for places in np.indices(weights.shape))
+    columns = {"future_segment": future + 1, "past_segment": weights.shape[1] - past, "weight": weights.ravel()}
+    return pd.DataFrame(columns)
 
 
 def score_test(test: TestSet, forecast: Floats, *, quantiles: Sequence[float], season_length: int) -> Scores:
@@ -159,16 +174,13 @@ def stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def save_evaluation(evaluation: Evaluation, folder: Path, *, name: str) -> None:
-    """Writes `name.json`, `name.parquet`, `name-steps.csv` and `name-series.csv` to a folder."""
+    """Writes `name.json`, `name.parquet`, `name-steps.csv`, `name-series.csv` and, of a cell, `name-copy.csv`."""
     write_json(evaluation.metrics, folder / f"{name}.json")
     with replacing(folder / f"{name}.parquet") as beside:
         evaluation.forecasts.to_parquet(beside, index=False, compression="zstd")
-    for kind, table in (("steps", evaluation.steps), ("series", evaluation.series)):
+    tables = {"steps": evaluation.steps, "series": evaluation.series, "copy": evaluation.copies}
+    for kind, table in tables.items():
+        if table is None:
+            continue
         with replacing(folder / f"{name}-{kind}.csv") as beside:
             beside.write_text(to_csv(table), encoding="utf-8")
-
-
-def _predict(forecaster: ArrayForecaster, test: TestSet) -> dict[str, Floats]:
-    """All outputs for all test windows."""
-    history, observed = split_missing(test.windows.contexts())
-    return forecaster.predict_arrays(history, observed, outputs=("forecast", "uncalibrated", "members"))

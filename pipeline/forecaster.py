@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +12,25 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from pipeline.bundle import load_bundle, save_bundle
+from pipeline.covariates import encode
 from pipeline.errors import DataError, GatecastError
-from pipeline.hparams import NetworkSpec
+from pipeline.hparams import UNKNOWN, NetworkSpec
 from pipeline.intervals import forecast_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.series import Panel
+    from pipeline.params import RepairParams
+    from pipeline.series import Columns, Panel
+    from pipeline.windows import Windows
 
 __all__ = ["Forecaster", "save_bundle"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_ONE_SERIES = (None, ("ds",), ("y",))  # the id, time and target columns of such training data
 LARGEST = 1e150  # its square is still a number
+CHUNK = 4096  # windows materialised at once
 BATCH_SIZE = 64  # windows; more overflow the processor's caches and are slower
 
 
@@ -80,35 +83,66 @@ class Forecaster:
         """Makes a forecaster of a graph that is not saved (yet); see the class for the arguments."""
         return cls(graph, spec, meta, threads=threads)
 
+    @property
+    def outputs(self) -> list[str]:
+        """What `predict_arrays` can give."""
+        return [value.name for value in self._session.get_outputs()]
+
     def predict_arrays(
-        self, history: NDArray[Any], observed: NDArray[Any], *, outputs: Sequence[str] = ("forecast",)
+        self,
+        history: NDArray[Any],
+        observed: NDArray[Any],
+        *,
+        past: NDArray[Any] | None = None,
+        future: NDArray[Any] | None = None,
+        static_cat: NDArray[Any] | None = None,
+        static_num: NDArray[Any] | None = None,
+        outputs: Sequence[str] = ("forecast",),
     ) -> dict[str, Floats]:
         """Forecasts from windows.
+
+        What stands beside the history has the columns that `spec.inputs` names, in that order; a network that has
+        none of a kind is given none. The calendar's are those of `clock.calendar_features`.
 
         Args:
             history: [N, C]; anything, NaN too, where nothing is observed.
             observed: [N, C], 1 where `history` is observed, else 0.
+            past: [N, C, P] covariates over the context; NaN is missing, and None all of them.
+            future: [N, H, K] covariates over the horizon; NaN is missing.
+            static_cat: [N, J] numbers of categories, from 1; 0 is unknown, and None all of them.
+            static_num: [N, R] static covariates that are numbers; NaN is missing, and None all of them.
             outputs: which of `forecast`, `uncalibrated` [N, H, Q], `members` [K, N, H, Q], `location` and `scale`
-                [N, 1] to return; see `onnx_graph.build_graph`.
+                [N, 1], and with a copy head `copy_weights` [N, F, S], to return; see `onnx_graph.build_graph`.
 
         Returns:
             The chosen outputs by name, in units of the history. A window where nothing is observed gives 0.
 
         Raises:
-            GatecastError: the shapes are not [N, C]; an observed value is not finite, or it is negative while the
-                network takes logarithms; or values are so large that a forecast of them overflows.
+            GatecastError: an array has another shape, or `future` is needed and is None; an observed value is not
+                finite, or it is negative while the network takes logarithms; or values are so large that a forecast
+                of them overflows.
         """
         history = np.ascontiguousarray(history, dtype=np.float64)
         observed = np.ascontiguousarray(observed, dtype=np.float32)
         _check_windows(history, observed, self.spec)
+        given = {"past": past, "future": future, "static_cat": static_cat, "static_num": static_num}
+        inputs = {"history": history, "observed": observed, **_beside(given, len(history), self.spec)}
         results = {name: np.empty(self._shape(name, len(history))) for name in outputs}
         for start in range(0, len(history), BATCH_SIZE):
             rows = slice(start, start + BATCH_SIZE)
-            batch = self._session.run(list(outputs), {"history": history[rows], "observed": observed[rows]})
+            batch = self._session.run(list(outputs), {name: value[rows] for name, value in inputs.items()})
             for name, value in zip(outputs, batch, strict=True):
                 results[name][(slice(None), rows) if name == "members" else rows] = value
         _check_outputs(results, history, observed)
         return results
+
+    def predict_windows(self, windows: Windows, *, outputs: Sequence[str] = ("forecast",)) -> dict[str, Floats]:
+        """`predict_arrays` of all windows of a split, of which few are in memory at a time."""
+        parts = [
+            self.predict_arrays(**windows.inputs(self.spec, slice(start, start + CHUNK)), outputs=outputs)
+            for start in range(0, len(windows), CHUNK)
+        ]
+        return {name: np.concatenate([part[name] for part in parts], axis=int(name == "members")) for name in outputs}
 
     def forecast(self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecasts the steps after each series' last timestamp.
@@ -119,7 +153,9 @@ class Forecaster:
             frame: history of any number of series, in rows of any order, with the columns that the training data
                 had or with Nixtla's `unique_id`, `ds`, `y` (`unique_id` may be left out for one series); other
                 columns are ignored. Of a longer history the last C steps count; a shorter one is padded.
-            future: covariates known ahead; None, as no network takes any.
+            future: the covariates known ahead at the H steps after each series' last one, in the columns of the
+                training data: series, time and the covariates; other rows and columns are ignored. None where the
+                forecaster takes none.
 
         Returns:
             `unique_id`, `ds` in the time zone of the data, `cutoff` (the last timestamp of the series), the median
@@ -130,15 +166,13 @@ class Forecaster:
             DataError: the frame does not pass the checks, a series has nothing observed in its last C steps
                 (`context-empty`), a negative value where the network takes logarithms (`value-negative`), or one that
                 makes a forecast overflow (`value-huge`).
-            GatecastError: `future` is given.
+            GatecastError: `future` is given and not taken, or taken and not given.
         """
-        if future is not None:
-            raise GatecastError(
-                f"future: this forecaster takes no covariates. Received: a {type(future).__name__}; leave it out"
-            )
-        contexts = _Contexts.of_panel(self._panel(frame), self.spec.context_length)
+        panel = self._panel(frame)
+        contexts = _Contexts.of_panel(panel, self.spec.context_length)
         contexts.check(self.spec.hparams.transform)
-        quantiles = self.predict_arrays(contexts.history, np.isfinite(contexts.history))["forecast"]
+        beside = self._beside(contexts, future)
+        quantiles = self.predict_arrays(contexts.history, np.isfinite(contexts.history), **beside)["forecast"]
         columns = forecast_columns(self.cell, self.quantiles)
         return contexts.frame(self.spec.horizon, {name: quantiles[:, :, place] for name, place in columns})
 
@@ -146,18 +180,56 @@ class Forecaster:
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
         return tuple(n if size == "N" else size for size in shapes[output])
 
-    def _panel(self, frame: pd.DataFrame) -> Panel:
-        from pipeline.params import RepairParams
-        from pipeline.series import Columns, build_panel
+    def _beside(self, contexts: _Contexts, future: pd.DataFrame | None) -> dict[str, Any]:
+        """The arrays that the network takes beside the history, by name."""
+        wanted, arrays = self.spec.inputs, dict[str, Any]()
+        names = self._columns().future_covariates
+        if (future is None) == bool(names):
+            mend = "nothing; give a table with the series, the time and these columns"
+            raise GatecastError(
+                f"future: the forecaster takes {', '.join(names) or 'no covariates'} over the horizon. Received: "
+                f"{mend if names else 'a table; leave it out'}"
+            )
+        if wanted.past:
+            calendar = self.spec.hparams.calendar == "auto"
+            own = (*self._columns().past_covariates, *names)
+            arrays["past"], ahead = contexts.covariates(own, self.spec.horizon, calendar=calendar)
+            if wanted.future:
+                arrays["future"] = np.concatenate([self._future(contexts, future), ahead], axis=2)
+        if wanted.categorical:
+            words = contexts.panel.statics  # the series' names among them
+            codes = [encode(words[name].tolist(), self.meta["vocabularies"][name]) for name in wanted.categorical]
+            arrays["static_cat"] = np.stack(codes, axis=1)
+        if wanted.numeric:
+            arrays["static_num"] = contexts.panel.statics[list(wanted.numeric)].to_numpy(dtype=np.float64)
+        return arrays
 
-        columns = Columns.from_json(self.meta["columns"])
-        if "unique_id" in frame.columns and (columns.id_col, columns.time_col, columns.target_col) == _ONE_SERIES:
-            # One series was trained on; a frame that names its series may hold many.
-            columns = replace(columns, id_col="unique_id")
-        repair = RepairParams.model_validate(self.meta["repair"])
+    def _future(self, contexts: _Contexts, future: pd.DataFrame | None) -> Floats:
+        """The user's covariates over the horizon [N, H, K]."""
+        if future is None:
+            return np.zeros((len(contexts.ids), self.spec.horizon, 0))
+        from pipeline.future import build_future
+
+        return build_future(
+            future, panel=contexts.panel, columns=self._columns(), repair=self._repair(), horizon=self.spec.horizon
+        )
+
+    def _columns(self) -> Columns:
+        from pipeline.series import Columns
+
+        return Columns.from_json(self.meta["columns"])
+
+    def _repair(self) -> RepairParams:
+        from pipeline.params import RepairParams
+
         # A series that never changes has a forecast; one that has none must not go missing without a word.
-        repair = repair.model_copy(update={"constant": "keep", "short": "error"})
-        return build_panel(frame, columns=columns, repair=repair, min_history=1, end=None)
+        return RepairParams.model_validate({**self.meta["repair"], "constant": "keep", "short": "error"})
+
+    def _panel(self, frame: pd.DataFrame) -> Panel:
+        from pipeline.series import build_panel
+
+        columns = self._columns().of_history(list(frame.columns))
+        return build_panel(frame, columns=columns, repair=self._repair(), min_history=1, end=None)
 
 
 @dataclass(frozen=True)
@@ -168,12 +240,16 @@ class _Contexts:
         panel: where they come from.
         ids: [N] names of the series.
         ends: [N] row of the last step of each series in the panel.
+        rows: [N, C] rows of the context in the panel; those before a series' start are of another one.
+        started: [N, C] whether the series had started.
         history: [N, C]; NaN is missing or before the series' start.
     """
 
     panel: Panel
     ids: list[str]
     ends: Ints
+    rows: Ints
+    started: NDArray[np.bool_]
     history: Floats
 
     @classmethod
@@ -183,8 +259,30 @@ class _Contexts:
         starts = np.concatenate([[0], ends[:-1] + 1])
         values = panel.frame["y"].to_numpy(dtype=np.float64)
         rows = ends[:, None] + np.arange(1 - context_length, 1)
-        history = np.where(rows >= starts[:, None], values[np.maximum(rows, 0)], np.nan)
-        return cls(panel, [str(name) for name in names], ends, history)
+        started, rows = rows >= starts[:, None], np.maximum(rows, 0)
+        history = np.where(started, values[rows], np.nan)
+        return cls(panel, [str(name) for name in names], ends, rows, started, history)
+
+    def covariates(self, names: Sequence[str], horizon: int, *, calendar: bool) -> tuple[Floats, Floats]:
+        """Covariates over the context [N, C, P], the calendar's last if it is wanted, and the calendar's over the
+        horizon [N, H, L].
+        """
+        from pipeline.clock import calendar_features
+        from pipeline.series import future_times
+
+        panel, ds = self.panel, self.panel.frame["ds"]
+        known = panel.frame[list(names)].to_numpy(dtype=np.float64)[self.rows]
+        past = np.where(self.started[:, :, None], known, np.nan)
+        if not calendar:
+            return past, np.zeros((len(self.ids), horizon, 0))
+        ahead = future_times(ds.iloc[self.ends], freq=panel.freq, horizon=horizon)
+        clocks = [
+            calendar_features(times.ravel(), freq=panel.freq, timezone=panel.timezone)[1].reshape(*times.shape, -1)
+            for times in (ds.to_numpy()[self.rows], ahead)
+        ]
+        # As in training, where nothing is known of the steps before a series' start.
+        before = np.where(self.started[:, :, None], clocks[0], 0.0)
+        return np.concatenate([past, before], axis=2), clocks[1].astype(np.float64)
 
     def check(self, transform: str) -> None:
         """Refuses what the network has no forecast of."""
@@ -251,6 +349,32 @@ def _check_windows(history: Floats, observed: NDArray[np.float32], spec: Network
             "a value of at least 0, as this network takes logarithms (transform: log1p)",
             "correct the values, or train with transform: [none]",
         )
+
+
+def _beside(given: Mapping[str, NDArray[Any] | None], n: int, spec: NetworkSpec) -> dict[str, NDArray[Any]]:
+    """What the graph takes beside the history, checked; what may be left out is unknown."""
+    arrays = {}
+    wanted = {name: (n, *shape) for name, shape in spec.inputs.shapes(spec.context_length, spec.horizon).items()}
+    for name, value in given.items():
+        if name not in wanted:
+            if value is not None and value.size:
+                raise GatecastError(
+                    f"{name}: this network takes none. Received: shape {list(value.shape)}; leave it out"
+                )
+            continue
+        kind: Any = np.int64 if name == "static_cat" else np.float64
+        if value is None and name == "future":
+            raise GatecastError(f"future: [N, H, K] with {', '.join(spec.inputs.future)} is needed. Received: nothing")
+        unknown = np.full(wanted[name], 0 if name == "static_cat" else np.nan)
+        array = np.ascontiguousarray(unknown if value is None else value, dtype=kind)
+        if array.shape != wanted[name]:
+            raise GatecastError(f"{name}: shape {list(wanted[name])} is needed. Received: {list(array.shape)}")
+        if np.isinf(array).any():
+            raise GatecastError(f"{name}: numbers, or NaN where missing, are needed. Received: an infinity")
+        if name == "static_cat":
+            array = np.where((array < 0) | (array > np.array(spec.inputs.categories)), UNKNOWN, array)
+        arrays[name] = array
+    return arrays
 
 
 def _refuse(history: Floats, bad: NDArray[np.bool_], needed: str, mend: str) -> None:

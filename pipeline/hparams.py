@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+UNKNOWN = 0  # the category of what training never saw
 COPIED_AT_LEAST = 1e-6  # share of a copied step that has to be observed; below it, the copy fades to 0
 
 
@@ -24,7 +25,9 @@ class Hparams:
         location: what is subtracted from a window: its `last` observed value or its `mean`.
         transform: what is done to values first: `none` or `log1p`.
         head: `plain`, or `copy`: each future segment starts from a softmax-weighted copy of past segments.
-        linear: `none`, or `residual`: a linear forecast from the values in use is added to the median.
+        linear: `none`, or `ridge`: a linear forecast, fitted before training, is added to the median.
+        calendar: `none`, or `auto`: the network is told where in the day, week and year each step lies.
+        identity: `none`, or `embedding`: the network is told which series it forecasts, if it knows it.
     """
 
     segment_length: int
@@ -38,10 +41,49 @@ class Hparams:
     transform: str
     head: str
     linear: str
+    calendar: str
+    identity: str
 
     def to_json(self) -> dict[str, Any]:
         """The hyperparameters as a JSON object."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network takes beside the history, in the order of its arrays.
+
+    Attributes:
+        past: [P] covariates known over the context.
+        future: [K] covariates known over the horizon too; the last of `past`.
+        past_location: [P] what is subtracted from each, a constant of the training part.
+        past_scale: [P] what it is then divided by.
+        categorical: [J] static covariates that name a category.
+        categories: [J] how many categories of each are known; they count from 1, and 0 is unknown.
+        numeric: [R] static covariates that are numbers.
+        numeric_location: [R] as `past_location`.
+        numeric_scale: [R] as `past_scale`.
+    """
+
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    past_location: tuple[float, ...] = ()
+    past_scale: tuple[float, ...] = ()
+    categorical: tuple[str, ...] = ()
+    categories: tuple[int, ...] = ()
+    numeric: tuple[str, ...] = ()
+    numeric_location: tuple[float, ...] = ()
+    numeric_scale: tuple[float, ...] = ()
+
+    def shapes(self, context_length: int, horizon: int) -> dict[str, tuple[int, ...]]:
+        """The arrays that the network takes beside `history` and `observed`, each with its shape after N."""
+        shapes = {
+            "past": (context_length, len(self.past)),
+            "future": (horizon, len(self.future)),
+            "static_cat": (len(self.categorical),),
+            "static_num": (len(self.numeric),),
+        }
+        return {name: shape for name, shape in shapes.items() if shape[-1]}
 
 
 @dataclass(frozen=True)
@@ -54,6 +96,7 @@ class NetworkSpec:
         horizon: steps forecast.
         quantiles: ascending, symmetric around 0.5.
         hparams: what the search found.
+        inputs: what the network takes beside the history.
     """
 
     cell: str
@@ -61,6 +104,7 @@ class NetworkSpec:
     horizon: int
     quantiles: tuple[float, ...]
     hparams: Hparams
+    inputs: Inputs = Inputs()
 
     @property
     def past_segments(self) -> int:
@@ -74,9 +118,15 @@ class NetworkSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a JSON object, which `from_json` reads."""
-        return asdict(self) | {"quantiles": list(self.quantiles)}
+        inputs = {name: list(value) for name, value in asdict(self.inputs).items()}
+        return asdict(self) | {"quantiles": list(self.quantiles), "inputs": inputs}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> NetworkSpec:
         """Reads what `to_json` gave."""
-        return cls(**{**value, "quantiles": tuple(value["quantiles"]), "hparams": Hparams(**value["hparams"])})
+        parts = {
+            "quantiles": tuple(value["quantiles"]),
+            "hparams": Hparams(**value["hparams"]),
+            "inputs": Inputs(**{name: tuple(items) for name, items in value["inputs"].items()}),
+        }
+        return cls(**{**value, **parts})

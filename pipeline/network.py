@@ -21,15 +21,19 @@ from keras import layers, ops
 
 from pipeline.cells import CELLS
 from pipeline.errors import BundleError
-from pipeline.hparams import COPIED_AT_LEAST, NetworkSpec
+from pipeline.hparams import COPIED_AT_LEAST, UNKNOWN, NetworkSpec
 from pipeline.storage import replacing
+
+UNKNOWN_SHARE = 0.1  # of the categories that training is shown as unknown
 
 
 @keras.saving.register_keras_serializable("gatecast")
 class SegmentNetwork(keras.Model):  # type: ignore[misc]
     """Forecasts quantiles of the next steps from raw history.
 
-    Inputs: `history [N, C]` in float64 (anything where not observed) and `observed [N, C]`, 1 or 0.
+    Inputs: `history [N, C]` in float64 (anything where not observed) and `observed [N, C]`, 1 or 0; where the spec
+    has them `past [N, C, P]` and `future [N, H, K]` in float64 (NaN is missing), `static_cat [N, J]` in int64 (0 is
+    unknown) and `static_num [N, R]` in float64.
     Output: `[N, H, Q]` in float64, ascending along the last axis.
 
     Args:
@@ -39,9 +43,9 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
     def __init__(self, spec: NetworkSpec, **kwargs: Any) -> None:
         super().__init__(autocast=False, **{"name": "network", **kwargs})
         self.spec = spec
-        h = spec.hparams
+        h, inputs = spec.hparams, spec.inputs
         recurrent = getattr(layers, CELLS[spec.cell].layer)
-        self.embedding = layers.Dense(h.units, activation="relu", name="embedding")
+        self.embedding = layers.Dense(h.units, name="embedding")
         # Only arguments inside the envelope of the cuDNN kernels: their defaults.
         self.recurrent = [
             recurrent(h.units, return_sequences=True, return_state=True, name=f"recurrent_{i}") for i in range(h.layers)
@@ -50,16 +54,34 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         self.head = layers.Dense(
             h.segment_length * len(spec.quantiles), bias_initializer=_InitialQuantiles(spec.quantiles), name="head"
         )
-        self.embedding.build((None, spec.past_segments, 2 * h.segment_length))
+        self.embedding.build((None, spec.past_segments, (2 + len(inputs.past)) * h.segment_length))
         for layer in self.recurrent:
             layer.build((None, spec.past_segments, h.units))
         self.head.build((None, spec.future_segments, h.units))
         if h.head == "copy":  # starts as the mean of all past segments
             self.attention = layers.Dense(spec.past_segments, kernel_initializer="zeros", name="copy")
             self.attention.build((None, h.units))
-        if h.linear == "residual":
-            self.linear = layers.Dense(spec.horizon, use_bias=False, kernel_initializer="zeros", name="linear")
+        if h.linear == "ridge":
+            # Fitted in closed form before training, and left alone by it.
+            self.linear = layers.Dense(
+                spec.horizon, use_bias=False, kernel_initializer="zeros", trainable=False, name="linear"
+            )
             self.linear.build((None, h.context_used))
+        if inputs.future:
+            self.future = layers.Dense(h.units, activation="relu", name="future")
+            self.future.build((None, spec.future_segments, len(inputs.future) * h.segment_length))
+        if inputs.numeric:
+            self.static = layers.Dense(h.units, use_bias=False, name="static")
+            self.static.build((None, len(inputs.numeric)))
+        self.unknown = layers.Dropout(UNKNOWN_SHARE, name="unknown")
+        self.categories = [
+            self.add_weight(
+                shape=(count + 1, h.units),
+                initializer=keras.initializers.RandomNormal(stddev=0.1),
+                name=f"category_{i}",
+            )
+            for i, count in enumerate(inputs.categories)
+        ]
         self.position = self.add_weight(
             shape=(spec.future_segments, h.units),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
@@ -74,7 +96,7 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         """Forecasts.
 
         Args:
-            inputs: `history [N, C]` and `observed [N, C]`.
+            inputs: as above, by name.
             training: whether dropout is on.
 
         Returns:
@@ -82,14 +104,21 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         """
         z, mask, location, scale = self._normalise(inputs["history"], inputs["observed"])
         segments = self._segments(z, mask)
-        decoded = self._decode(self._encode(segments, training), training)
+        static = self._static(inputs, training)
+        states = self._encode(self._with_past(segments, inputs), static, training)
+        decoded = self._decode(states, self._future(inputs), static, training)
         quantiles = _spread(self._quantiles(decoded), len(self.spec.quantiles) // 2)
         if self.spec.hparams.head == "copy":
             quantiles = quantiles + self._copied(decoded, segments)[:, :, None]
-        if self.spec.hparams.linear == "residual":
+        if self.spec.hparams.linear == "ridge":
             quantiles = quantiles + self.linear(z)[:, :, None]
         forecast = ops.cast(quantiles, "float64") * scale[:, :, None] + location[:, :, None]
         return ops.expm1(forecast) if self.spec.hparams.transform == "log1p" else forecast
+
+    def normalise(self, history: Any, observed: Any) -> tuple[Any, Any, Any]:
+        """Normalised values [N, used] of windows, their location and their scale [N, 1], as arrays."""
+        z, _, location, scale = self._normalise(history, observed)
+        return np.asarray(z, np.float64), np.asarray(location), np.asarray(scale)
 
     def get_config(self) -> dict[str, Any]:
         """The spec; the weights are stored apart."""
@@ -130,20 +159,57 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         parts = [ops.reshape(ops.pad(part, ((0, 0), (missing, 0))), shape) for part in (z, mask)]
         return ops.concatenate(parts, axis=2)
 
-    def _encode(self, segments: Any, training: bool | None) -> list[list[Any]]:
+    def _with_past(self, segments: Any, inputs: dict[str, Any]) -> Any:
+        """The segments, with those of the covariates beside them."""
+        spec, past = self.spec, self.spec.inputs.past
+        if not past:
+            return segments
+        used = _scaled(inputs["past"], spec.inputs.past_location, spec.inputs.past_scale)
+        used = used[:, -spec.hparams.context_used :]
+        length = spec.hparams.segment_length
+        missing = spec.past_segments * length - spec.hparams.context_used
+        used = ops.pad(used, ((0, 0), (missing, 0), (0, 0)))
+        return ops.concatenate([segments, ops.reshape(used, (-1, spec.past_segments, length * len(past)))], axis=2)
+
+    def _future(self, inputs: dict[str, Any]) -> Any:
+        """What each future segment is told of its own covariates: [N, F, units], or 0."""
+        spec, count = self.spec, len(self.spec.inputs.future)
+        if not count:
+            return 0.0
+        scaling = (part[-count:] for part in (spec.inputs.past_location, spec.inputs.past_scale))
+        length = spec.hparams.segment_length
+        missing = spec.future_segments * length - spec.horizon
+        known = ops.pad(_scaled(inputs["future"], *scaling), ((0, 0), (0, missing), (0, 0)))
+        return self.future(ops.reshape(known, (-1, spec.future_segments, length * count)))
+
+    def _static(self, inputs: dict[str, Any], training: bool | None) -> Any:
+        """What every segment is told of the series: [N, 1, units], or 0."""
+        spec = self.spec.inputs
+        total: Any = 0.0
+        if spec.categorical:
+            codes = ops.cast(inputs["static_cat"], "int32")
+            # Unknown categories are met in training, or they would mean nothing afterwards.
+            known = self.unknown(ops.ones_like(codes, dtype="float32"), training=training) > 0
+            codes = ops.where(known, codes, UNKNOWN)
+            total += sum(ops.take(table, codes[:, i], axis=0) for i, table in enumerate(self.categories))
+        if spec.numeric:
+            total += self.static(_scaled(inputs["static_num"], spec.numeric_location, spec.numeric_scale))
+        return total[:, None, :] if spec.categorical or spec.numeric else total
+
+    def _encode(self, segments: Any, static: Any, training: bool | None) -> list[list[Any]]:
         """The final states of each recurrent layer."""
-        x = self.embedding(segments)
+        x = ops.relu(self.embedding(segments) + static)
         states = []
         for i, layer in enumerate(self.recurrent):
             x, *state = layer(self.drop(x, training=training) if i else x)
             states.append(state)
         return states
 
-    def _decode(self, states: list[list[Any]], training: bool | None) -> Any:
+    def _decode(self, states: list[list[Any]], known: Any, static: Any, training: bool | None) -> Any:
         """Every future segment at once, by one step of the same cells: [N * F, units]."""
         future, units = self.spec.future_segments, self.spec.hparams.units
         n = ops.shape(states[0][0])[0]
-        x = ops.reshape(ops.broadcast_to(self.position, (n, future, units)), (-1, units))
+        x = ops.reshape(ops.broadcast_to(self.position + known + static, (n, future, units)), (-1, units))
         for i, (layer, state) in enumerate(zip(self.recurrent, states, strict=True)):
             x = self.drop(x, training=training) if i else x
             x, _ = layer.cell(x, [ops.repeat(s, future, axis=0) for s in state])
@@ -163,6 +229,12 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         observed = ops.matmul(weights, segments[:, :, length:])
         copied = ops.matmul(weights, segments[:, :, :length]) / ops.maximum(observed, COPIED_AT_LEAST)
         return ops.reshape(copied, (-1, spec.future_segments * length))[:, : spec.horizon]
+
+
+def _scaled(values: Any, location: tuple[float, ...], scale: tuple[float, ...]) -> Any:
+    """Covariates in units of the training part; a missing one is 0, the mean."""
+    z = (ops.cast(values, "float64") - np.array(location)) / np.array(scale)
+    return ops.cast(tf.where(tf.math.is_finite(z), z, tf.zeros((), tf.float64)), "float32")
 
 
 def _spread(raw: Any, centre: int) -> Any:
@@ -217,8 +289,9 @@ def pinball_loss(target: Any, forecast: Any, loss_scale: Any, quantiles: tuple[f
 
 def network_weights(network: SegmentNetwork) -> dict[str, np.ndarray[Any, Any]]:
     """The weights by name: `embedding/kernel`, `embedding/bias`, `recurrent_0/kernel`, `recurrent_0/recurrent_kernel`,
-    `recurrent_0/bias`, …, `position`, `head/kernel`, `head/bias`, in Keras' own layouts; with the paths that the
-    hyperparameters ask for also `copy/kernel`, `copy/bias` and `linear/kernel`.
+    `recurrent_0/bias`, …, `position`, `head/kernel`, `head/bias`, in Keras' own layouts; with the paths and inputs
+    that the spec asks for also `copy/kernel`, `copy/bias`, `linear/kernel`, `future/kernel`, `future/bias`,
+    `static/kernel` and `category_0`, ….
     """
     weights = {"position": np.asarray(network.position)}
     for layer in (network.embedding, network.head):
@@ -226,8 +299,13 @@ def network_weights(network: SegmentNetwork) -> dict[str, np.ndarray[Any, Any]]:
     if network.spec.hparams.head == "copy":
         attention = network.attention
         weights |= {"copy/kernel": np.asarray(attention.kernel), "copy/bias": np.asarray(attention.bias)}
-    if network.spec.hparams.linear == "residual":
+    if network.spec.hparams.linear == "ridge":
         weights |= {"linear/kernel": np.asarray(network.linear.kernel)}
+    if network.spec.inputs.future:
+        weights |= {"future/kernel": np.asarray(network.future.kernel), "future/bias": np.asarray(network.future.bias)}
+    if network.spec.inputs.numeric:
+        weights |= {"static/kernel": np.asarray(network.static.kernel)}
+    weights |= {f"category_{i}": np.asarray(table) for i, table in enumerate(network.categories)}
     for layer in network.recurrent:
         cell = layer.cell
         weights |= {
@@ -269,13 +347,17 @@ def _timeless(value: Any) -> Any:
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
+def signature_of(spec: NetworkSpec) -> dict[str, Any]:
+    """The types of a network's inputs, by name."""
+    kinds = {"observed": tf.float32, "static_cat": tf.int64}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("history", "observed"), (spec.context_length,))
+    shapes |= spec.inputs.shapes(spec.context_length, spec.horizon)
+    return {name: tf.TensorSpec((None, *shape), kinds.get(name, tf.float64)) for name, shape in shapes.items()}
+
+
 def recurrent_kernel(network: SegmentNetwork) -> str:
     """Which kernels the recurrent layers run on here: `cudnn` or `standard`, read off the traced graph."""
-    spec = network.spec
-    shape = (2, spec.context_length)
-    graph = tf.function(network).get_concrete_function(
-        {"history": tf.TensorSpec(shape, tf.float64), "observed": tf.TensorSpec(shape, tf.float32)}
-    )
+    graph = tf.function(network).get_concrete_function(signature_of(network.spec))
     definition = graph.graph.as_graph_def()
     nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
     return "cudnn" if any(node.op.startswith("CudnnRNN") for node in nodes) else "standard"

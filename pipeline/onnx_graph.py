@@ -31,10 +31,14 @@ def build_graph(
     """Builds the graph of an ensemble.
 
     Inputs of the graph: `history [N, C]` in float64 and `observed [N, C]` in float32, 1 or 0; what lies in
-    `history` where nothing is observed has no effect, and may be NaN.
+    `history` where nothing is observed has no effect, and may be NaN; and what `spec.inputs` asks for: `past
+    [N, C, P]` and `future [N, H, K]` in float64, where NaN is missing, `static_cat [N, J]` in int64, 0 for unknown,
+    and `static_num [N, R]` in float64.
     Outputs, all float64: `forecast [N, H, Q]`, the mean over the members of their quantiles in normalised
     space, calibrated, in units of the history; `uncalibrated [N, H, Q]`; `members [K, N, H, Q]`, each
-    member's own, uncalibrated; `location [N, 1]` and `scale [N, 1]` of each window, after the transform.
+    member's own, uncalibrated; `location [N, 1]` and `scale [N, 1]` of each window, after the transform;
+    and with a copy head `copy_weights [N, F, S]`, the share of each past segment in the copy that each future segment
+    starts from, the mean over the members.
     A window of scale 0 gives its location at every quantile; where nothing is observed that is 0.
 
     Args:
@@ -48,12 +52,16 @@ def build_graph(
     graph = _Graph()
     z, mask, location, scale = _normalise(graph, spec)
     window = _segments(graph, spec, z, mask)
-    rows = _batch_shape(graph)
+    beside = _beside(graph, spec)
     named = [(f"member_{i}", weights) for i, weights in enumerate(members)]
-    decoded = [_decoded(graph, spec, weights, name=name, window=window, rows=rows) for name, weights in named]
+    decoded = [_decoded(graph, spec, weights, name=name, window=window, beside=beside) for name, weights in named]
     pairs = [(name, weights, x) for (name, weights), x in zip(named, decoded, strict=True)]
     heads = [_head(graph, spec, weights, name=name, decoded=x) for name, weights, x in pairs]
-    shifts = [_shift(graph, spec, weights, name=name, decoded=x, window=window) for name, weights, x in pairs]
+    copies = [_copy_weights(graph, spec, weights, name=name, decoded=x) for name, weights, x in pairs]
+    shifts = [
+        _shift(graph, spec, weights, name=name, share=share, window=window)
+        for (name, weights, _), share in zip(pairs, copies, strict=True)
+    ]
     quantiles = _spread(graph, spec, heads, [shift for shift in shifts if shift])
     uncalibrated = graph.add("ReduceMean", quantiles, axes=[0], keepdims=0)
     forecast = uncalibrated if calibration is None else _calibrate(graph, uncalibrated, calibration)
@@ -62,6 +70,9 @@ def build_graph(
         graph.output(name, _scale_back(graph, spec, normalised, location_3d, scale_3d))
     graph.output("location", location)
     graph.output("scale", scale)
+    if spec.hparams.head == "copy":
+        share = graph.add("Mean", *copies) if len(copies) > 1 else copies[0]
+        graph.output("copy_weights", graph.add("Cast", share, to=TensorProto.DOUBLE))
     return _serialise(graph, spec, len(members))
 
 
@@ -177,7 +188,7 @@ class _Window:
         z: [N, used] the normalised values.
         values: [N, S, segment_length] the same in segments.
         observed: [N, S, segment_length] what of them was observed.
-        rows: [S * N, 2 * segment_length] both, segment by segment.
+        rows: [S * N, (2 + P) * segment_length] both, and the covariates, segment by segment.
     """
 
     z: str
@@ -194,9 +205,62 @@ def _segments(graph: _Graph, spec: NetworkSpec, z: str, mask: str) -> _Window:
     for part in (z, mask):
         padded = graph.add("Pad", part, _whole(graph, 0, missing, 0, 0)) if missing else part
         parts.append(graph.add("Reshape", padded, _whole(graph, -1, spec.past_segments, length)))
-    by_segment = graph.add("Transpose", graph.add("Concat", *parts, axis=2), perm=[1, 0, 2])
     values, observed = parts
-    return _Window(z, values, observed, graph.add("Reshape", by_segment, _whole(graph, -1, 2 * length)))
+    width = (2 + len(spec.inputs.past)) * length
+    by_segment = graph.add("Transpose", graph.add("Concat", *parts, *_past(graph, spec), axis=2), perm=[1, 0, 2])
+    return _Window(z, values, observed, graph.add("Reshape", by_segment, _whole(graph, -1, width)))
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What the members take beside the window.
+
+    Attributes:
+        rows: the shape [N, 1, 1].
+        future: [N * F, K * segment_length] the covariates of the future segments; "" for none.
+        categories: for each categorical input the category of each window [N].
+        numeric: [N, R] the numeric ones; "" for none.
+    """
+
+    rows: str
+    future: str
+    categories: Sequence[str]
+    numeric: str
+
+
+def _beside(graph: _Graph, spec: NetworkSpec) -> _Beside:
+    g, inputs = graph, spec.inputs
+    future, numeric = "", ""
+    if inputs.future:
+        count, length = len(inputs.future), spec.hparams.segment_length
+        known = _scaled(g, "future", inputs.past_location[-count:], inputs.past_scale[-count:])
+        missing = spec.future_segments * length - spec.horizon
+        known = g.add("Pad", known, _whole(g, 0, 0, 0, 0, missing, 0)) if missing else known
+        future = g.add("Reshape", known, _whole(g, -1, length * count))
+    columns = range(len(inputs.categorical))
+    categories = [g.add("Gather", "static_cat", g.constant(np.array(i, np.int64)), axis=1) for i in columns]
+    if inputs.numeric:
+        numeric = _scaled(g, "static_num", inputs.numeric_location, inputs.numeric_scale)
+    return _Beside(_batch_shape(g), future, categories, numeric)
+
+
+def _past(graph: _Graph, spec: NetworkSpec) -> list[str]:
+    """The covariates over the context in segments [N, S, P * segment_length]; none where there are none."""
+    g, h, count = graph, spec.hparams, len(spec.inputs.past)
+    if not count:
+        return []
+    used = _scaled(g, _tail(g, spec, "past"), spec.inputs.past_location, spec.inputs.past_scale)
+    missing = spec.past_segments * h.segment_length - h.context_used
+    used = g.add("Pad", used, _whole(g, 0, missing, 0, 0, 0, 0)) if missing else used
+    return [g.add("Reshape", used, _whole(g, -1, spec.past_segments, h.segment_length * count))]
+
+
+def _scaled(graph: _Graph, value: str, location: Sequence[float], scale: Sequence[float]) -> str:
+    """Covariates in units of the training part, in float32; a missing one is 0, the mean."""
+    centred = graph.add("Sub", value, graph.constant(np.array(location, np.float64)))
+    z = graph.add("Div", centred, graph.constant(np.array(scale, np.float64)))
+    known = graph.add("Where", graph.add("IsNaN", z), _double(graph, 0.0), z)
+    return graph.add("Cast", known, to=TensorProto.FLOAT)
 
 
 def _batch_shape(graph: _Graph) -> str:
@@ -211,24 +275,43 @@ def _dense(graph: _Graph, weights: Mapping[str, Array], x: str, *, name: str, la
 
 
 def _decoded(
-    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, window: _Window, rows: str
+    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, window: _Window, beside: _Beside
 ) -> str:
     """The state of one member at every future segment: [N * F, units]."""
     g, h = graph, spec.hparams
     layers = [_recurrent_weights(g, spec, weights, name, i) for i in range(h.layers)]
-    embedded = g.add("Relu", _dense(g, weights, window.rows, name=name, layer="embedding"))
+    static = _static(g, weights, name=name, beside=beside)
+    embedded = _dense(g, weights, window.rows, name=name, layer="embedding")
     x = g.add("Reshape", embedded, _whole(g, spec.past_segments, -1, h.units))
+    x = g.add("Relu", g.add("Add", x, static) if static else x)
     states = []
     for i, layer in enumerate(layers):
         outputs = _recurrent(g, spec, x, layer, [])
         states.append(outputs[1:])
         if i + 1 < h.layers:
             x = g.add("Squeeze", outputs[0], _whole(g, 1))
-    position = g.weight(f"{name}/position", weights["position"][None])
-    x = g.add("Reshape", g.add("Expand", position, rows), _whole(g, 1, -1, h.units))
+    x = g.add("Expand", g.weight(f"{name}/position", weights["position"][None]), beside.rows)
+    if beside.future:
+        told = g.add("Relu", _dense(g, weights, beside.future, name=name, layer="future"))
+        x = g.add("Add", x, g.add("Reshape", told, _whole(g, -1, spec.future_segments, h.units)))
+    if static:
+        x = g.add("Add", x, g.add("Unsqueeze", static, _whole(g, 1)))
+    x = g.add("Reshape", x, _whole(g, 1, -1, h.units))
     for layer, state in zip(layers, states, strict=True):
         x = _recurrent(g, spec, x, layer, [_repeat(g, spec, s) for s in state])[1]
     return g.add("Reshape", x, _whole(g, -1, h.units))
+
+
+def _static(graph: _Graph, weights: Mapping[str, Array], *, name: str, beside: _Beside) -> str:
+    """What one member's segments are told of the series [N, units]; "" for nothing."""
+    g = graph
+    parts = [
+        g.add("Gather", g.weight(f"{name}/category_{i}", weights[f"category_{i}"]), codes, axis=0)
+        for i, codes in enumerate(beside.categories)
+    ]
+    if beside.numeric:
+        parts.append(g.add("MatMul", beside.numeric, g.weight(f"{name}/static/kernel", weights["static/kernel"])))
+    return "" if not parts else parts[0] if len(parts) == 1 else g.add("Sum", *parts)
 
 
 def _head(graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, decoded: str) -> str:
@@ -238,21 +321,27 @@ def _head(graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, nam
     return graph.add("Reshape", out, _whole(graph, 1, -1, steps, len(spec.quantiles)))
 
 
+def _copy_weights(graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, decoded: str) -> str:
+    """How much of each past segment one member copies into each future one: [N, F, S]; "" for no copy."""
+    if spec.hparams.head != "copy":
+        return ""
+    softmax = graph.add("Softmax", _dense(graph, weights, decoded, name=name, layer="copy"), axis=-1)
+    return graph.add("Reshape", softmax, _whole(graph, -1, spec.future_segments, spec.past_segments))
+
+
 def _shift(
-    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, decoded: str, window: _Window
+    graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, share: str, window: _Window
 ) -> str:
     """What one member adds to all quantiles, copied from the past or linear in it: [1, N, H, 1]; "" for nothing."""
     g, h = graph, spec.hparams
     parts = []
     if h.head == "copy":
-        softmax = g.add("Softmax", _dense(g, weights, decoded, name=name, layer="copy"), axis=-1)
-        share = g.add("Reshape", softmax, _whole(g, -1, spec.future_segments, spec.past_segments))
         least = g.constant(np.array(COPIED_AT_LEAST, np.float32))
         observed = g.add("Max", g.add("MatMul", share, window.observed), least)
         copied = g.add("Div", g.add("MatMul", share, window.values), observed)
         steps = g.add("Reshape", copied, _whole(g, -1, spec.future_segments * h.segment_length))
         parts.append(g.add("Slice", steps, _whole(g, 0), _whole(g, spec.horizon), _whole(g, 1)))
-    if h.linear == "residual":
+    if h.linear == "ridge":
         parts.append(g.add("MatMul", window.z, g.weight(f"{name}/linear/kernel", weights["linear/kernel"])))
     if not parts:
         return ""
@@ -347,17 +436,23 @@ def _scale_back(graph: _Graph, spec: NetworkSpec, normalised: str, location: str
 def _serialise(graph: _Graph, spec: NetworkSpec, members: int) -> bytes:
     c, h, q = spec.context_length, spec.horizon, len(spec.quantiles)
     value = helper.make_tensor_value_info
+    copied = [value("copy_weights", TensorProto.DOUBLE, ["N", spec.future_segments, spec.past_segments])]
+    beside = [
+        value(name, TensorProto.INT64 if name == "static_cat" else TensorProto.DOUBLE, ["N", *shape])
+        for name, shape in spec.inputs.shapes(c, h).items()
+    ]
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             f"gatecast_{spec.cell}",
-            [value("history", TensorProto.DOUBLE, ["N", c]), value("observed", TensorProto.FLOAT, ["N", c])],
+            [value("history", TensorProto.DOUBLE, ["N", c]), value("observed", TensorProto.FLOAT, ["N", c]), *beside],
             [
                 value("forecast", TensorProto.DOUBLE, ["N", h, q]),
                 value("uncalibrated", TensorProto.DOUBLE, ["N", h, q]),
                 value("members", TensorProto.DOUBLE, [members, "N", h, q]),
                 value("location", TensorProto.DOUBLE, ["N", 1]),
                 value("scale", TensorProto.DOUBLE, ["N", 1]),
+                *(copied if spec.hparams.head == "copy" else []),
             ],
             list(graph.initializers.values()),
         ),

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    StringConstraints,
     Tag,
     ValidationError,
     model_validator,
@@ -23,6 +24,8 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.cells import CELLS
 from pipeline.errors import ParamsError
+
+_RESERVED = ("unique_id", "ds", "y", "cutoff")  # columns of the panel and of forecasts
 
 T = TypeVar("T")
 RangeT = TypeVar("RangeT", "IntRange", "FloatRange")
@@ -51,6 +54,7 @@ def _known_cell(name: str) -> str:
 
 
 Columns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Len(1)]
+MaybeColumns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
 CellName = Annotated[str, AfterValidator(_known_cell)]
 Steps = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(1), Lt(2**31)]  # Keras Tuner takes a seed of 0 for "draw one"
@@ -79,6 +83,17 @@ class RepairParams(_Section):
     short: Literal["error", "drop"]
 
 
+class StaticParams(_Section):
+    """Columns with one value per series."""
+
+    categorical: MaybeColumns
+    numeric: MaybeColumns
+
+
+def _static_params(value: object) -> object:
+    return StaticParams.model_validate(value) if isinstance(value, dict) else value
+
+
 class DataParams(_Section):
     """Where the data is and what its columns mean."""
 
@@ -93,6 +108,9 @@ class DataParams(_Section):
     time_format: str | None
     timezone: str | None
     target_col: Columns | None
+    past_covariates: MaybeColumns
+    future_covariates: MaybeColumns
+    static_covariates: Annotated[StaticParams, BeforeValidator(_static_params)]
     freq: Frequency
     end: str | int | None
     min_history: Steps
@@ -103,6 +121,26 @@ class DataParams(_Section):
         for name in ("time_col", "target_col"):
             if self.format != "tsf" and getattr(self, name) is None:
                 raise ValueError(f"{name} is null; name a column (in quotes where it has a # or a :, such as '#sold')")
+        return self
+
+    @model_validator(mode="after")
+    def _covariates_named(self) -> Self:
+        lists = {
+            "past_covariates": self.past_covariates,
+            "future_covariates": self.future_covariates,
+            "static_covariates.categorical": self.static_covariates.categorical,
+            "static_covariates.numeric": self.static_covariates.numeric,
+        }
+        taken = dict.fromkeys(_RESERVED, "a name of the panel or of forecasts")
+        taken |= dict.fromkeys(self.target_col or (), "a target_col") | dict.fromkeys(self.time_col or (), "a time_col")
+        taken |= {} if self.id_col is None else {self.id_col: "the id_col"}
+        for key, names in lists.items():
+            if names and self.format == "tsf":
+                raise ValueError(f"{key} names {names[0]}, but a .tsf file has no covariates; make it []")
+            for name in names:
+                if name in taken:
+                    raise ValueError(f"{key} names {name}, which is {taken[name]} already; take it out or rename it")
+                taken[name] = f"in {key}"
         return self
 
 
@@ -191,10 +229,23 @@ Rates = Annotated[
 ]
 
 
+SEASONAL = r"^(season|season/[2-9]|[2-9]\*season)$"
+SegmentLengths = Annotated[
+    Annotated[
+        tuple[Annotated[int, Ge(1)] | Annotated[str, StringConstraints(pattern=SEASONAL)], ...],
+        Len(1),
+        AfterValidator(_distinct),
+        Tag("choices"),
+    ]
+    | Annotated[IntRange, Tag("range")],
+    Discriminator(_range_or_choices),
+]
+
+
 class SearchSpace(_Section):
     """The hyperparameters of one cell: a list of choices each, or a range."""
 
-    segment_length: PositiveInts
+    segment_length: SegmentLengths
     units: PositiveInts
     layers: PositiveInts
     dropout: Fractions
@@ -204,7 +255,9 @@ class SearchSpace(_Section):
     location: Annotated[tuple[Literal["last", "mean"], ...], Len(1), AfterValidator(_distinct)]
     transform: Annotated[tuple[Literal["none", "log1p"], ...], Len(1), AfterValidator(_distinct)]
     head: Annotated[tuple[Literal["plain", "copy"], ...], Len(1), AfterValidator(_distinct)]
-    linear: Annotated[tuple[Literal["none", "residual"], ...], Len(1), AfterValidator(_distinct)]
+    linear: Annotated[tuple[Literal["none", "ridge"], ...], Len(1), AfterValidator(_distinct)]
+    calendar: Annotated[tuple[Literal["none", "auto"], ...], Len(1), AfterValidator(_distinct)]
+    identity: Annotated[tuple[Literal["none", "embedding"], ...], Len(1), AfterValidator(_distinct)]
 
 
 class TuneParams(_Section):
@@ -228,6 +281,7 @@ class TrainParams(_Section):
     max_epochs: Annotated[int, Ge(1)]
     patience: Annotated[int, Ge(1)]
     windows_per_epoch: Annotated[int, Ge(1)] | None
+    refit: Literal["none", "fit", "all"]
     require_cudnn: bool
 
 
@@ -289,7 +343,8 @@ class Params(_Section):
             if cell not in self.tune.space:
                 raise ValueError(f"cells names {cell}, but tune.space has no {cell}; add its search space")
             segments = self.tune.space[cell].segment_length
-            longest = segments.max if isinstance(segments, IntRange) else max(segments)
+            steps = () if isinstance(segments, IntRange) else [s for s in segments if isinstance(s, int)]
+            longest = segments.max if isinstance(segments, IntRange) else max(steps, default=0)
             if longest > max(self.window.context_length, self.window.horizon):
                 raise ValueError(
                     f"tune.space.{cell}.segment_length {longest} is longer than both window.context_length "

@@ -31,7 +31,7 @@ class Progress:
 
         Args:
             name: of the step.
-            score: lower is better; None for a failed step.
+            score: lower is better; None where there is none.
             note: what else there is to say of it.
         """
         self._count += 1
@@ -47,7 +47,7 @@ class Progress:
             name,
             self._count,
             self._total,
-            "failed" if score is None else f"{score:.5f}",
+            "-" if score is None else f"{score:.5f}",
             "-" if self._best is None else f"{self._best:.5f}",
             note,
             eta,

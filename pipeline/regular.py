@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.checks import failure, received
+from pipeline.covariate_rows import CovariateRows
 from pipeline.frequency import Bools, Grid, Int64s, suggest_frequency
-from pipeline.rows import Int32s, Rows, Source
+from pipeline.rows import Floats, Int32s, Rows, Source
 
 _COARSE_FROM = 8  # distances between rows from which "never one step apart" is no accident
 _SPARSE = 100  # absent steps per row beyond which a gap is taken for a wrong timestamp
@@ -34,15 +35,18 @@ class Placed:
     phases: Int64s
 
 
-def keep_one_per_time(rows: Rows, source: Source) -> Rows:
+def keep_one_per_time(rows: Rows, source: Source, covariates: CovariateRows) -> tuple[Rows, CovariateRows]:
     """Sorts rows by series and time, and settles those that share both.
+
+    Rows are the same where the value and all covariates are; a mean is that of the different values of a column.
 
     Args:
         rows: the long rows, in any order.
         source: the frame they come from.
+        covariates: those of the frame.
 
     Returns:
-        One row per series and timestamp, sorted.
+        One row per series and timestamp, sorted, and the covariates, averaged where the rows were.
 
     Raises:
         DataError: `row-duplicate` or `row-conflicting`.
@@ -50,38 +54,58 @@ def keep_one_per_time(rows: Rows, source: Source) -> Rows:
     rows = _sorted(rows)
     same = (rows.series[1:] == rows.series[:-1]) & (rows.ds[1:] == rows.ds[:-1])
     if not same.any():
-        return rows
+        return rows, covariates
     shared = np.flatnonzero(np.append(same, False) | np.append(False, same))
-    table = pd.DataFrame({"group": np.cumsum(np.append(True, ~same))[shared], "y": rows.y[shared], "row": shared})
-    table["again"] = table.duplicated(["group", "y"])
+    beside = {f"beside_{i}": v[rows.origin[shared]] for i, v in enumerate(covariates.steps.values())}
+    groups = np.cumsum(np.append(True, ~same))[shared]
+    table = pd.DataFrame({"group": groups, "y": rows.y[shared], **beside, "row": shared})
+    table["again"] = table.duplicated(["group", "y", *beside])
     values = table[~table["again"]]
     repeats = _in_file_order(table.loc[table["again"], "row"].to_numpy(), rows)
     others = _in_file_order(values.loc[values.duplicated("group"), "row"].to_numpy(), rows)
+
+    def first() -> tuple[str, str]:
+        row = others[0]
+        known = values.loc[values.duplicated(["group", "y"]), "row"]
+        if (known == row).any():
+            told = f"other covariates than before. {source.value(rows.origin[row], source.layout.steps())}"
+        else:
+            told = f"another value than before. {received(rows.y[row])}"
+        return source.moment(rows, row), told
+
     source.ledger.settle(
         "row-duplicate",
         rows.series[repeats],
         first=lambda: (source.moment(rows, repeats[0]), f"the same row again. {received(rows.y[repeats[0]])}"),
     )
-    policy = source.ledger.settle(
-        "row-conflicting",
-        rows.series[others],
-        first=lambda: (source.moment(rows, others[0]), f"another value than before. {received(rows.y[others[0]])}"),
-    )
-    return _one_each(rows, table, policy)
+    policy = source.ledger.settle("row-conflicting", rows.series[others], first=first)
+    return _one_each(rows, covariates, table, policy)
 
 
-def _one_each(rows: Rows, table: pd.DataFrame, policy: str) -> Rows:
+def _one_each(rows: Rows, covariates: CovariateRows, table: pd.DataFrame, policy: str) -> tuple[Rows, CovariateRows]:
     """Keeps one row of each group in `table`; rows of a group are in file order there."""
     chosen = table.drop_duplicates("group", keep="last" if policy == "last" else "first")
     keep = np.ones(len(rows.y), np.bool_)
     keep[table["row"].to_numpy()] = False
     keep[chosen["row"].to_numpy()] = True
     if policy == "mean":
-        # Sorted, so that the order of the rows does not decide the last bits of the sum.
-        means = table[~table["again"]].sort_values(["group", "y"]).groupby("group")["y"].mean()
+        kept = chosen["row"].to_numpy()
         rows = dataclasses.replace(rows, y=rows.y.copy())
-        rows.y[chosen["row"].to_numpy()] = means.loc[chosen["group"]].to_numpy()
-    return rows.where(keep)
+        rows.y[kept] = _means(table, "y")
+        # Series of one row, one per target, share its covariates and so their means.
+        steps = {name: values.copy() for name, values in covariates.steps.items()}
+        for i, values in enumerate(steps.values()):
+            values[rows.origin[kept]] = _means(table, f"beside_{i}")
+        covariates = dataclasses.replace(covariates, steps=steps)
+    return rows.where(keep), covariates
+
+
+def _means(table: pd.DataFrame, column: str) -> Floats:
+    """The mean of the different values of each group, in the order of the groups."""
+    # Sorted, so that the order of the rows does not decide the last bits of the sum.
+    distinct = table[["group", column]].drop_duplicates().sort_values(["group", column])
+    means: Floats = distinct.groupby("group")[column].mean().to_numpy()
+    return means
 
 
 def place_on_grid(rows: Rows, source: Source) -> Placed:
@@ -127,7 +151,7 @@ def fill_grid(placed: Placed, source: Source) -> Rows:
         source: the frame they come from.
 
     Returns:
-        Rows without gaps; those put in have a y of NaN and the origin of their series' first row.
+        Rows without gaps; those put in have a y of NaN and an origin of -1.
 
     Raises:
         DataError: `gap`, `gap-huge`, or `freq-mismatch` where no two rows are one step apart.
@@ -140,12 +164,12 @@ def fill_grid(placed: Placed, source: Source) -> Rows:
         return rows
     places = np.cumsum(np.append(0, distances))
     steps = int(places[-1]) + 1
-    y = np.full(steps, np.nan)
-    y[places] = rows.y
+    y, origin = np.full(steps, np.nan), np.full(steps, -1, np.int64)
+    y[places], origin[places] = rows.y, rows.origin
     lengths = np.diff(np.append(places[starts], steps))
     ordinals = np.repeat(placed.ordinals[starts] - places[starts], lengths) + np.arange(steps)
     ds = placed.grid.times(ordinals, np.repeat(placed.phases[starts], lengths))
-    return Rows(np.repeat(rows.series[starts], lengths), ds, y, np.repeat(rows.origin[starts], lengths))
+    return Rows(np.repeat(rows.series[starts], lengths), ds, y, origin)
 
 
 def _settle_gaps(rows: Rows, distances: Int64s, source: Source) -> None:

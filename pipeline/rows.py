@@ -30,7 +30,7 @@ from pipeline.timestamps import (
     read_times,
     to_user_time,
 )
-from pipeline.values import is_null, read_numbers
+from pipeline.values import is_null, read_numbers, read_truths
 
 Int32s = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -44,7 +44,7 @@ class Rows:
         series: [R] number of the series.
         ds: [R] grid time.
         y: [R] value, NaN where missing.
-        origin: [R] position in the raw frame.
+        origin: [R] position in the raw frame; -1 for a step that was put into a gap.
     """
 
     series: Int32s
@@ -126,14 +126,19 @@ def read_rows(
     """
     source = _open(frame, columns, repair)
     last = None if end is None else _read_end(end, source)
-    times = _read_times(source)
+    times = times_of(source)
     keep = times.state == OK
     late = np.zeros_like(keep) if last is None else keep & (times.grid > last)
     keep &= ~late
     kept = np.flatnonzero(keep)
     parts = [
-        Rows(source.series[kept, number], times.grid[kept], _read_values(source, number, keep)[kept], kept)
-        for number in range(len(source.layout.target))
+        Rows(
+            source.series[kept, number],
+            times.grid[kept],
+            values_of(source, column, series=source.series[:, number, None], judged=keep)[kept],
+            kept,
+        )
+        for number, column in enumerate(source.layout.target)
     ]
     counts = {"read": source.series.size, "after_end": int(np.count_nonzero(late)) * len(parts)}
     return _join(parts), source, counts
@@ -162,14 +167,31 @@ def _read_ids(frame: pd.DataFrame, layout: Layout, provenance: Provenance) -> tu
     if layout.id_col is None:
         ids, codes = names, np.zeros(len(frame), np.int64)
     else:
-        codes, words = factorize_text(frame[layout.id_col])
-        null = np.append(words.str.strip() == "", True)[codes]  # a code of -1 is the last
-        if null.any():
-            where = f"{provenance.locate(np.argmax(null))}, column {layout.id_col!r}"
-            raise failure("id-null", where, f"no id (the first of {np.count_nonzero(null):,})")
+        codes, words = read_ids(frame[layout.id_col], provenance)
         ids = [word if len(names) == 1 else f"{word}/{name}" for word in words for name in names]
     ordered, places = np.unique(np.asarray(ids, dtype=object), return_inverse=True)
     return [str(name) for name in ordered], places.reshape(-1, len(names)).astype(np.int32)[codes]
+
+
+def read_ids(column: pd.Series, provenance: Provenance) -> tuple[NDArray[Any], pd.Series]:
+    """Reads the column that names the series.
+
+    Args:
+        column: [N] the ids.
+        provenance: where the rows come from.
+
+    Returns:
+        codes [N], and the distinct ids that they number.
+
+    Raises:
+        DataError: `id-null`.
+    """
+    codes, words = factorize_text(column)
+    null = np.append(words.str.strip() == "", True)[codes]  # a code of -1 is the last
+    if null.any():
+        where = f"{provenance.locate(np.argmax(null))}, column {column.name!r}"
+        raise failure("id-null", where, f"no id (the first of {np.count_nonzero(null):,})")
+    return codes, words
 
 
 def _read_end(end: str | int, source: Source) -> int:
@@ -179,7 +201,19 @@ def _read_end(end: str | int, source: Source) -> int:
     return time
 
 
-def _read_times(source: Source) -> Times:
+def times_of(source: Source) -> Times:
+    """Reads the timestamps of all rows.
+
+    Args:
+        source: the frame.
+
+    Returns:
+        The times in grid time; those that are not OK are settled and to be left out.
+
+    Raises:
+        DataError: `time-null`, `time-unparseable`, `zone-dst`, and what no policy repairs: `time-format`,
+            `zone-unknown`, `zone-missing`, `zone-mixed`.
+    """
     times = read_times(
         [source.frame[name] for name in source.layout.time],
         time_format=source.layout.time_format,
@@ -219,23 +253,39 @@ def _check_zones(source: Source, times: Times) -> None:
     raise failure(code, source.cell(row, source.layout.time), f"{what}. {source.value(row, source.layout.time)}")
 
 
-def _read_values(source: Source, number: int, keep: Bools) -> Floats:
-    column = source.layout.target[number]
-    y, bad = read_numbers(source.frame[column], decimal=source.provenance.decimal)
-    infinite = np.isinf(y)
-    found = np.flatnonzero(bad & keep)
+def values_of(source: Source, column: str, *, series: Int32s, judged: Bools, truths: bool = False) -> Floats:
+    """Reads a column of numbers.
+
+    Args:
+        source: the frame, of N rows.
+        column: its name.
+        series: [N, J] the series that a value belongs to.
+        judged: [N] the rows whose values are checked.
+        truths: whether true and false are numbers too.
+
+    Returns:
+        [N] numbers, NaN where missing or unusable.
+
+    Raises:
+        DataError: `value-text`, `value-infinite`.
+    """
+    read = read_truths if truths else read_numbers
+    numbers, bad = read(source.frame[column], decimal=source.provenance.decimal)
+    infinite = np.isinf(numbers)
+    found = np.flatnonzero(bad & judged)
     comma = len(found) and re.fullmatch(r"\s*[-+]?\d[\d.]*,\d+\s*", str(source.frame[column].iloc[found[0]]))
     what = "no number (a decimal comma? then set data.decimal to ',')" if comma else "no number"
-    _settle_values(source, number, code="value-text", found=found, what=what)
-    _settle_values(source, number, code="value-infinite", found=np.flatnonzero(infinite & keep), what="infinite")
+    _settle_values(source, column, series, code="value-text", found=found, what=what)
+    found = np.flatnonzero(infinite & judged)
+    _settle_values(source, column, series, code="value-infinite", found=found, what="infinite")
     # -0.0 becomes 0.0, so that equal rows are equal.
-    return np.where(infinite, np.nan, y) + 0.0 if infinite.any() else y + 0.0
+    return np.where(infinite, np.nan, numbers) + 0.0 if infinite.any() else numbers + 0.0
 
 
-def _settle_values(source: Source, number: int, *, code: str, found: Int64s, what: str) -> None:
-    column = source.layout.target[number : number + 1]
+def _settle_values(source: Source, column: str, series: Int32s, *, code: str, found: Int64s, what: str) -> None:
     source.ledger.settle(
         code,
-        source.series[found, number],
-        first=lambda: (source.cell(found[0], column), f"{what}. {source.value(found[0], column)}"),
+        series[found].reshape(-1),
+        first=lambda: (source.cell(found[0], [column]), f"{what}. {source.value(found[0], [column])}"),
+        count=len(found),
     )

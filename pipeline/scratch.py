@@ -22,14 +22,20 @@ KEPT = 5  # fingerprints per stage
 # What the numbers come from: the modules that a worker imports. Editing others throws no finished work away.
 CODE = (
     "cells",
+    "clock",
+    "covariates",
     "errors",
+    "frequency",
     "hparams",
     "network",
     "params",
     "quiet",
+    "ridge",
     "search",
     "storage",
+    "timestamps",
     "training",
+    "values",
     "windows",
     "worker",
 )

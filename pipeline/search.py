@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,51 @@ def summarise(
         },
         "trials": list(rows),
     }
+
+
+def fit_space(space: SearchSpace, *, season_length: int, longest: int, lowest: float, series_count: int) -> SearchSpace:
+    """A space with what one data set leaves of its choices.
+
+    Args:
+        space: of one cell, as params.yaml has it.
+        season_length: in steps; what `season` stands for in `segment_length`.
+        longest: the longest segment that makes sense, the longer of context and horizon.
+        lowest: the lowest value observed; `log1p` is no choice where it is negative.
+        series_count: of a single series an `embedding` says nothing, and is no choice.
+
+    Returns:
+        The space with segment lengths in steps.
+
+    Raises:
+        GatecastError: nothing is left of a choice.
+    """
+    update: dict[str, Any] = {}
+    if not isinstance(space.segment_length, IntRange):
+        steps = [_in_steps(choice, season_length) for choice in space.segment_length]
+        update["segment_length"] = tuple(dict.fromkeys(length for length in steps if length <= longest))
+        if not update["segment_length"]:
+            raise GatecastError(
+                f"tune.space: every segment_length is longer than both window.context_length and window.horizon, "
+                f"{longest}. Received: {steps} (evaluate.season_length {season_length}); add a shorter one"
+            )
+    if lowest < 0:
+        update["transform"] = tuple(choice for choice in space.transform if choice != "log1p")
+        if not update["transform"]:
+            raise GatecastError(
+                f"tune.space: transform log1p needs values that are never negative. Received: {lowest:g} in the fit "
+                "part; add none to the transform choices"
+            )
+    if series_count == 1:
+        update["identity"] = ("none",)
+    return space.model_copy(update=update)
+
+
+def _in_steps(choice: int | str, season_length: int) -> int:
+    """A segment length in steps: as it is, or a part or multiple of a season."""
+    if isinstance(choice, int):
+        return choice
+    times, _, parts = choice.partition("season")
+    return max(1, round(season_length * int(times.rstrip("*") or 1) / int(parts.lstrip("/") or 1)))
 
 
 def hparams_of(values: Mapping[str, Any], context_length: int) -> Hparams:
@@ -243,12 +289,17 @@ def _range(allowed: IntRange | FloatRange) -> dict[str, Any]:
 
 def _propose(oracle: keras_tuner.Oracle, count: int) -> list[keras_tuner.engine.trial.Trial]:
     """The next trials; fewer when the oracle waits for these first, none when it has no more."""
+    from sklearn.exceptions import ConvergenceWarning
+
     trials = []
-    for i in range(count):
-        trial = oracle.create_trial(f"worker{i}")
-        if trial.status != "RUNNING":
-            break
-        trials.append(trial)
+    with warnings.catch_warnings():
+        # A Bayesian search has few trials to learn from, and is told so for each.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for i in range(count):
+            trial = oracle.create_trial(f"worker{i}")
+            if trial.status != "RUNNING":
+                break
+            trials.append(trial)
     return trials
 
 

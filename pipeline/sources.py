@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.checks import failure, received
-from pipeline.columns import Columns, Layout, find_layout
+from pipeline.columns import Columns, FindLayout, Layout, find_layout
 from pipeline.csvfile import parse_csv
 from pipeline.params import DataParams
 from pipeline.provenance import FILE, ROW
@@ -22,25 +22,26 @@ from pipeline.tsf import parse_tsf
 _Raw = tuple[pd.DataFrame, NDArray[np.int64]]  # a file's columns, and the place of each row in the file
 
 
-def read_source(data: DataParams) -> pd.DataFrame:
+def read_source(data: DataParams, *, find: FindLayout = find_layout) -> pd.DataFrame:
     """Reads the file, or the folder's files, that params.yaml names.
 
     Hidden files and DVC's `.dvc` files of a folder are left out unless the pattern asks for them.
 
     Args:
         data: where the data is and what its columns mean.
+        find: finds the columns that are read; a .tsf file has its own.
 
     Returns:
         The rows of all files in order of their names, in the user's columns (`unique_id`, `ds`, `y` for .tsf files),
-        with the columns and attributes of `pipeline.provenance`. Values are numbers where all of a file's are,
-        else text.
+        with the columns and attributes of `pipeline.provenance`. Values and covariates are numbers
+        where all of a file's are, else text.
 
     Raises:
         DataError: a file that cannot be read; the codes are those of the checks named `file-`, `csv-`, `row-ragged`,
             `tsf-` and `column-`.
     """
     files = _find_files(data)
-    parts = [_read_file(path, name, data) for path, name in files]
+    parts = [_read_file(path, name, data, find) for path, name in files]
     rows = np.concatenate([rows for _, rows in parts])
     frame = _concatenate([frame for frame, _ in parts])
     codes = np.repeat(np.arange(len(files)), [len(rows) for _, rows in parts])
@@ -76,11 +77,11 @@ def _left_out(name: Path, pattern: str) -> bool:
     return hidden or (name.suffix == ".dvc" and not pattern.endswith(".dvc"))
 
 
-def _read_file(path: Path, name: str, data: DataParams) -> _Raw:
+def _read_file(path: Path, name: str, data: DataParams, find: FindLayout) -> _Raw:
     if data.format == "parquet":
-        return _read_parquet(path, name, data)
+        return _read_parquet(path, name, data, find)
     raw = read_bytes(path, name)
-    return parse_tsf(raw, name, data) if data.format == "tsf" else parse_csv(raw, name, data)
+    return parse_tsf(raw, name, data) if data.format == "tsf" else parse_csv(raw, name, data, find)
 
 
 def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -98,15 +99,15 @@ def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _read_parquet(path: Path, name: str, data: DataParams) -> _Raw:
+def _read_parquet(path: Path, name: str, data: DataParams, find: FindLayout) -> _Raw:
     size = file_size(path, name)
     try:
         header = pq.ParquetFile(path).schema_arrow.names
     except (pa.ArrowInvalid, OSError):
         raise failure("file-corrupt", name, f"no Parquet file. Received: {size:,} bytes") from None
-    layout = find_layout(header, Columns.from_params(data), name)
+    layout = find(header, Columns.from_params(data), name)
     try:
-        dictionaries = [] if layout.id_col is None else [layout.id_col]
+        dictionaries = [*([] if layout.id_col is None else [layout.id_col]), *layout.categorical]
         table = pq.ParquetFile(path, read_dictionary=dictionaries).read(columns=list(dict.fromkeys(layout.needed())))
     except (pa.ArrowInvalid, OSError) as error:
         raise failure("file-corrupt", name, f"cannot be decoded ({error})") from None
@@ -119,8 +120,14 @@ def _read_parquet(path: Path, name: str, data: DataParams) -> _Raw:
 def _of_arrow(values: pa.ChunkedArray, column: str, layout: Layout) -> pd.Series:
     """Gives what the checks read: ids and joined times as categories, timestamps in microseconds, numbers as such."""
     kind = values.type
-    if column in layout.target and pa.types.is_decimal(kind):
+    beside = column in (*layout.truths(), *layout.categorical)
+    if beside and pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if column in (*layout.target, *layout.truths()) and pa.types.is_decimal(kind):
         values = values.cast(pa.float64())
+    elif column in layout.categorical and (pa.types.is_dictionary(kind) or pa.types.is_integer(kind) or _is_text(kind)):
+        # Whole numbers as text, as they come with nulls as floats, which hold none above 2**53 exactly.
+        values = values if pa.types.is_dictionary(kind) else values.cast(pa.string()).dictionary_encode()
     elif column == layout.id_col or (column in layout.time and (len(layout.time) > 1 or _is_text(kind))):
         values = values if pa.types.is_dictionary(kind) else values.cast(pa.string()).dictionary_encode()
     elif pa.types.is_date(kind):

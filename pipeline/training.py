@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from pipeline.hparams import NetworkSpec
 from pipeline.network import SegmentNetwork, pinball_loss
-from pipeline.windows import FitSet, Ints, Windows
+from pipeline.ridge import ALPHAS, choose_kernel, fit_kernels
+from pipeline.windows import FitSet, Floats, Ints, Windows
 
 VAL_BATCH_SIZE = 512  # windows
 
@@ -38,6 +39,7 @@ class Trained:
         best_epoch: number of the epoch with the lowest validation loss.
         val_loss: that loss.
         seconds: wall time of each epoch.
+        alpha: penalty of the ridge regression that the network starts from; None for none.
     """
 
     network: SegmentNetwork
@@ -45,6 +47,7 @@ class Trained:
     best_epoch: int
     val_loss: float
     seconds: list[float]
+    alpha: float | None
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -69,7 +72,7 @@ def fit_network(
         seed: of the weights, the order of the windows and dropout.
         max_epochs: after which the learning rate reaches zero.
         patience: epochs without a lower validation loss before training stops.
-        windows_per_epoch: windows drawn for each epoch without replacement; None takes all.
+        windows_per_epoch: windows drawn for each epoch, none again before all were drawn; None takes all once.
         on_epoch: is told about every epoch.
 
     Returns:
@@ -78,18 +81,22 @@ def fit_network(
     Raises:
         NonFiniteLossError: the loss is no longer a number.
     """
-    keras.utils.set_random_seed(seed)
-    network = SegmentNetwork(spec)
-    optimizer = keras.optimizers.Adam(spec.hparams.learning_rate, global_clipnorm=1.0)
-    optimizer.build(network.trainable_variables)
-    train_epoch, val_loss_of = _compile(network, optimizer, fit)
-    rng = np.random.default_rng(seed)
+    network, optimizer, rng = _start(spec, seed)
+    alpha = None
+    if spec.hparams.linear == "ridge":
+        log1p = spec.hparams.transform == "log1p"
+        kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=log1p)
+        best_kernel = choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalise, log1p=log1p)
+        alpha = ALPHAS[best_kernel]
+        network.linear.kernel.assign(kernels[best_kernel])
+    train_epoch = _training(network, optimizer, fit.train, fit.loss_scale)
+    val_loss_of = _validation(network, fit.val, fit.loss_scale)
     epochs: list[Epoch] = []
     seconds: list[float] = []
     best, best_weights = None, network.get_weights()
     for number in range(1, max_epochs + 1):
         start = time.perf_counter()
-        rate = spec.hparams.learning_rate * 0.5 * (1 + np.cos(np.pi * (number - 1) / max_epochs))
+        rate = _rate(spec, number, max_epochs)
         optimizer.learning_rate.assign(rate)
         loss = float(train_epoch(_batches(fit.train, spec.hparams.batch_size, windows_per_epoch, rng)))
         epoch = Epoch(number, loss, val_loss_of(), float(rate))
@@ -105,61 +112,155 @@ def fit_network(
             break
     assert best is not None
     network.set_weights(best_weights)
-    return Trained(network, epochs, best.epoch, best.val_loss, seconds)
+    return Trained(network, epochs, best.epoch, best.val_loss, seconds, alpha)
+
+
+def refit_network(
+    spec: NetworkSpec,
+    windows: Windows,
+    loss_scale: Floats,
+    *,
+    seed: int,
+    epochs: int,
+    alpha: float | None,
+    max_epochs: int,
+    windows_per_epoch: int | None,
+) -> SegmentNetwork:
+    """Trains one network as `fit_network` did, on more windows and for a known number of epochs.
+
+    Args:
+        spec: the network.
+        windows: all of them are trained on.
+        loss_scale: [S] as `FitSet.loss_scale`.
+        seed: as for `fit_network`.
+        epochs: after which `fit_network` found its best.
+        alpha: `Trained.alpha`.
+        max_epochs: as for `fit_network`: the learning rate falls as it did there.
+        windows_per_epoch: as for `fit_network`.
+
+    Returns:
+        The network after the last epoch.
+
+    Raises:
+        NonFiniteLossError: the loss is no longer a number.
+    """
+    network, optimizer, rng = _start(spec, seed)
+    if alpha is not None:
+        log1p = spec.hparams.transform == "log1p"
+        kernels = fit_kernels(windows, loss_scale, normalise=network.normalise, log1p=log1p, alphas=[alpha])
+        network.linear.kernel.assign(kernels[0])
+    train_epoch = _training(network, optimizer, windows, loss_scale)
+    for number in range(1, epochs + 1):
+        optimizer.learning_rate.assign(_rate(spec, number, max_epochs))
+        loss = float(train_epoch(_batches(windows, spec.hparams.batch_size, windows_per_epoch, rng)))
+        if not np.isfinite(loss):
+            raise NonFiniteLossError(f"loss {loss} in epoch {number} of the refit")
+    return network
+
+
+def _start(spec: NetworkSpec, seed: int) -> tuple[SegmentNetwork, keras.optimizers.Optimizer, np.random.Generator]:
+    """A new network, its optimizer, and what draws its windows."""
+    keras.utils.set_random_seed(seed)
+    network = SegmentNetwork(spec)
+    optimizer = keras.optimizers.Adam(spec.hparams.learning_rate, global_clipnorm=1.0)
+    optimizer.build(network.trainable_variables)
+    return network, optimizer, np.random.default_rng(seed)
+
+
+def _rate(spec: NetworkSpec, number: int, max_epochs: int) -> float:
+    """The learning rate of an epoch: half a cosine, from the one searched down to nearly zero."""
+    return float(spec.hparams.learning_rate * 0.5 * (1 + np.cos(np.pi * (number - 1) / max_epochs)))
 
 
 def _batches(windows: Windows, batch_size: int, windows_per_epoch: int | None, rng: np.random.Generator) -> Ints:
     """One epoch's windows [steps, batch] by number, in random order; the incomplete last batch is left out."""
-    order = rng.permutation(len(windows))[:windows_per_epoch]
+    count = windows_per_epoch or len(windows)
+    rounds = -(-count // len(windows))
+    order = np.concatenate([rng.permutation(len(windows)) for _ in range(rounds)])[:count]
     batch_size = min(batch_size, len(order))
     steps = len(order) // batch_size
     batches: Ints = order[: steps * batch_size].reshape(steps, batch_size)
     return batches
 
 
-def _compile(
-    network: SegmentNetwork, optimizer: keras.optimizers.Optimizer, fit: FitSet
-) -> tuple[Callable[[Ints], Any], Callable[[], float]]:
-    """An epoch of training and the validation loss, each as one graph that gathers its own windows."""
-    quantiles = network.spec.quantiles
-    values = tf.constant(fit.train.values)
-    scales = tf.constant(fit.loss_scale)
+def _loss(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -> Callable[[Any, Any], Any]:
+    """The loss of windows by number, in training or not, as a function to be traced: it gathers its own windows."""
+    spec = network.spec
+    values, positions, numbers, scales = (
+        tf.constant(part) for part in (windows.values, windows.positions, windows.series, loss_scale)
+    )
+    beside = _beside(spec, windows, len(loss_scale))
 
-    def loss_of(windows: Any, rows: Any, training: Any) -> Any:
-        positions = tf.gather(windows[0], rows)
-        steps = tf.range(-network.spec.context_length, network.spec.horizon, dtype=tf.int64)
-        window = tf.gather(values, positions[:, None] + steps)
-        history, target = window[:, : network.spec.context_length], window[:, network.spec.context_length :]
+    def loss_of(rows: Any, training: Any) -> Any:
+        steps = tf.gather(positions, rows)[:, None] + tf.range(-spec.context_length, spec.horizon, dtype=tf.int64)
+        series = tf.gather(numbers, rows)
+        window = tf.gather(values, steps)
+        history, target = window[:, : spec.context_length], window[:, spec.context_length :]
         inputs = {"history": history, "observed": tf.cast(tf.math.is_finite(history), tf.float32)}
-        scale = tf.gather(scales, tf.gather(windows[1], rows))
-        return pinball_loss(target, network(inputs, training=training), scale, quantiles)
+        forecast = network({**inputs, **beside(steps, series)}, training=training)
+        return pinball_loss(target, forecast, tf.gather(scales, series), spec.quantiles)
 
-    train_windows, val_windows = _tensors(fit.train), _tensors(fit.val)
+    return loss_of
+
+
+def _training(
+    network: SegmentNetwork, optimizer: keras.optimizers.Optimizer, windows: Windows, loss_scale: Floats
+) -> Callable[[Ints], Any]:
+    """An epoch of training over batches of windows [steps, batch], as one graph; gives the mean loss."""
+    loss_of = _loss(network, windows, loss_scale)
 
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def train_epoch(batches: Any) -> Any:
         total = tf.zeros(())
         for rows in batches:
             with tf.GradientTape() as tape:
-                loss = loss_of(train_windows, rows, True)
+                loss = loss_of(rows, True)
             optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
             total += loss
         return total / tf.cast(tf.shape(batches)[0], tf.float32)
 
+    return lambda batches: train_epoch(tf.constant(batches))
+
+
+def _validation(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -> Callable[[], float]:
+    """The mean loss over all windows of a split."""
+    loss_of = _loss(network, windows, loss_scale)
+
     @tf.function(jit_compile=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def val_loss(rows: Any) -> Any:
-        return loss_of(val_windows, rows, False) * tf.cast(tf.size(rows), tf.float32)
+    def loss_sum(rows: Any) -> Any:
+        return loss_of(rows, False) * tf.cast(tf.size(rows), tf.float32)
 
     rows = [
-        tf.constant(np.arange(start, min(start + VAL_BATCH_SIZE, len(fit.val))))
-        for start in range(0, len(fit.val), VAL_BATCH_SIZE)
+        tf.constant(np.arange(start, min(start + VAL_BATCH_SIZE, len(windows))))
+        for start in range(0, len(windows), VAL_BATCH_SIZE)
     ]
-
-    def val_loss_of() -> float:
-        return sum(float(val_loss(r)) for r in rows) / len(fit.val)
-
-    return lambda batches: train_epoch(tf.constant(batches)), val_loss_of
+    return lambda: sum(float(loss_sum(r)) for r in rows) / len(windows)
 
 
-def _tensors(windows: Windows) -> tuple[Any, Any]:
-    return tf.constant(windows.positions), tf.constant(windows.series)
+def _beside(spec: NetworkSpec, windows: Windows, series_count: int) -> Callable[[Any, Any], dict[str, Any]]:
+    """A function of the places [N, C + H] of windows' steps and of their series [N]: what the network takes beside
+    the history, gathered in the graph; as `Windows.inputs` gathers it outside.
+    """
+    wanted, covariates = spec.inputs, windows.covariates
+    calendar = len(wanted.past) > covariates.values.shape[1]
+    values = tf.constant(covariates.values)
+    features, moments = (tf.constant(part) for part in covariates.calendar[1:]) if calendar else (None, None)
+    codes = tf.constant(covariates.categories(np.arange(series_count), wanted))
+    numbers = tf.constant(covariates.numbers)
+
+    def gather(steps: Any, series: Any) -> dict[str, Any]:
+        arrays = {}
+        if wanted.past:
+            parts = [tf.gather(values, steps)]
+            if calendar:
+                parts.append(tf.cast(tf.gather(features, tf.gather(moments, steps)), tf.float64))
+            both = tf.concat(parts, axis=2)
+            arrays["past"] = both[:, : spec.context_length]
+            arrays["future"] = both[:, spec.context_length :, len(wanted.past) - len(wanted.future) :]
+        if wanted.categorical:
+            arrays["static_cat"] = tf.gather(codes, series)
+        if wanted.numeric:
+            arrays["static_num"] = tf.gather(numbers, series)
+        return arrays
+
+    return gather

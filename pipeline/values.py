@@ -30,6 +30,20 @@ def read_numbers(column: pd.Series, *, decimal: str) -> tuple[NDArray[np.float64
     return _numbers_of_text(column, decimal)
 
 
+def read_truths(column: pd.Series, *, decimal: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Reads a column as numbers, as `read_numbers` does, but that true and false (any case) are 1 and 0."""
+    if pd.api.types.is_bool_dtype(column.dtype) and not isinstance(column.dtype, pd.CategoricalDtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan), np.zeros(len(column), np.bool_)
+    numbers, bad = read_numbers(column, decimal=decimal)
+    if bad.any():
+        words = as_text(column[bad]).str.strip().str.lower()
+        truths = words.map({"true": 1.0, "false": 0.0}).to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers, bad = numbers.copy(), bad.copy()
+        numbers[bad] = truths
+        bad[bad] = np.isnan(truths)
+    return numbers, bad
+
+
 def _numbers_of_text(column: pd.Series, decimal: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Parses text as Arrow does, correctly rounded, so that one bad value changes no digit of the others."""
     words = as_text(column)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from pipeline.covariates import Covariates, Known, describe, encode, save_covariates
 from pipeline.errors import GatecastError
+from pipeline.hparams import Hparams, NetworkSpec
 from pipeline.params import WindowParams
 from pipeline.storage import read_json, replacing, write_json
 
@@ -32,6 +33,7 @@ class Windows:
         series: [N] for each window the number of its series.
         context_length: steps of history in a window.
         horizon: steps of target in a window.
+        covariates: what is known beside `values`.
     """
 
     values: Floats
@@ -39,6 +41,7 @@ class Windows:
     series: Ints
     context_length: int
     horizon: int
+    covariates: Covariates
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -54,6 +57,21 @@ class Windows:
         views: Floats = sliding_window_view(self.values, self.context_length)
         return views[self.positions[rows] - self.context_length]
 
+    def inputs(self, spec: NetworkSpec, rows: slice | Ints = slice(None)) -> dict[str, NDArray[Any]]:
+        """The arrays that a network takes of the chosen windows, by name: see `Forecaster.predict_arrays`."""
+        history, observed = split_missing(self.contexts(rows))
+        arrays: dict[str, NDArray[Any]] = {"history": history, "observed": observed}
+        wanted, beside, first = spec.inputs, self.covariates, self.positions[rows][:, None]
+        if wanted.past:
+            arrays["past"] = beside.along(first + np.arange(-self.context_length, 0), wanted)
+        if wanted.future:
+            arrays["future"] = beside.along(first + np.arange(self.horizon), wanted)[..., -len(wanted.future) :]
+        if wanted.categorical:
+            arrays["static_cat"] = beside.categories(self.series[rows], wanted)
+        if wanted.numeric:
+            arrays["static_num"] = beside.numbers[self.series[rows]]
+        return arrays
+
     def targets(self, rows: slice | Ints = slice(None)) -> Floats:
         """The target [N, H] of the chosen windows; NaN is missing."""
         views: Floats = sliding_window_view(self.values, self.horizon)
@@ -68,6 +86,7 @@ class FitSet:
         ids: [S] the series.
         train: windows whose targets lie in the training part.
         val: windows whose targets lie in the validation part.
+        refit: windows whose targets lie in either.
         loss_scale: [S] standard deviation of each series over its training part (0: it never changes).
         history: for each series its values before the validation part, which scale MASE there.
         meta: frequency, time zone and range of the fit part.
@@ -76,9 +95,15 @@ class FitSet:
     ids: list[str]
     train: Windows
     val: Windows
+    refit: Windows
     loss_scale: Floats
     history: list[Floats]
     meta: dict[str, Any]
+
+    def spec(self, cell: str, quantiles: tuple[float, ...], hparams: Hparams) -> NetworkSpec:
+        """All that defines a network for this data but its weights."""
+        inputs = self.train.covariates.inputs(hparams)
+        return NetworkSpec(cell, self.train.context_length, self.train.horizon, quantiles, hparams, inputs)
 
 
 @dataclass(frozen=True)
@@ -127,6 +152,7 @@ def save_windows(
     *,
     meta: dict[str, Any],
     folder: Path,
+    known: Known | None = None,
 ) -> None:
     """Splits every series and writes `folder/fit` and `folder/test`.
 
@@ -137,6 +163,7 @@ def save_windows(
         params: lengths, in steps from each series' end.
         meta: frequency and time zone of the panel.
         folder: where both outputs go.
+        known: covariates; None for none.
 
     Raises:
         GatecastError: a split has no window.
@@ -162,9 +189,12 @@ def save_windows(
             )
     train_lengths = [max(length - params.val_size, 0) for length in fit_lengths]
     train_parts = [values[:length] for values, length in zip(series, train_lengths, strict=True)]
-    shape = {"context_length": params.context_length, "horizon": params.horizon}
-    fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True) if n]
-    span = {"start": str(min(t[0] for t in fit_times)), "end": str(max(t[-1] for t in fit_times))}
+    shape: dict[str, Any] = {"context_length": params.context_length, "horizon": params.horizon}
+    known = known or Known()
+    places = np.searchsorted(_starts(np.array(fit_lengths)), splits["training"], side="right") - 1
+    shape["covariates"] = describe(known, train_lengths, [ids[place] for place in np.unique(places)])
+    fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True)]
+    refit = [cutoffs_from_end(max(params.min_context, 1), n - params.horizon, params.stride) for n in fit_lengths]
     log.info(
         "window: %s training, %s validation, %s test windows; %s of %s series are too short to train on",
         *(f"{len(splits[name]):,}" for name in ("training", "validation", "test")),
@@ -172,51 +202,55 @@ def save_windows(
         f"{len(series):,}",
     )
     with replacing(folder / "fit") as out:
-        _write_part(out, ids, fit_values, {**meta, **shape, "range": span})
+        described = {**meta, **shape, "range": _span(fit_times)}
+        _write_part(out, ids, fit_values, times=fit_times, meta=described, known=known.cut(fit_lengths))
         np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
         np.save(out / "loss_scale.npy", np.array([_std(values) for values in train_parts]))
         np.save(out / "train.npy", splits["training"])
         np.save(out / "val.npy", splits["validation"])
+        np.save(out / "refit.npy", _usable(fit_values, refit, params))
     with replacing(folder / "test") as out:
-        _write_part(out, ids, series, {**meta, **shape})
+        described = {**meta, **shape, "range": _span(times)}
+        _write_part(out, ids, series, times=times, meta=described, known=known)
         np.save(out / "fit_lengths.npy", np.array(fit_lengths, np.int64))
-        np.save(out / "ds.npy", np.concatenate(times))
         np.save(out / "test.npy", splits["test"])
 
 
 def load_fit(folder: Path) -> FitSet:
     """Reads what `save_windows` wrote to `fit`."""
-    ids, values, lengths, meta = _read_part(folder)
-    starts = _starts(lengths)
+    part = _read_part(folder)
     train_lengths = np.load(folder / "train_lengths.npy")
-    padded = _pad(values, lengths, meta["context_length"], np.nan)
     return FitSet(
-        ids=ids,
-        train=_windows(padded, np.load(folder / "train.npy"), starts, meta),
-        val=_windows(padded, np.load(folder / "val.npy"), starts, meta),
+        ids=part.ids,
+        train=part.windows(np.load(folder / "train.npy")),
+        val=part.windows(np.load(folder / "val.npy")),
+        refit=part.windows(np.load(folder / "refit.npy")),
         loss_scale=np.load(folder / "loss_scale.npy"),
-        history=[values[start : start + n] for start, n in zip(starts, train_lengths, strict=True)],
-        meta=meta,
+        history=part.beginnings(train_lengths),
+        meta=part.meta,
     )
 
 
 def load_test(folder: Path) -> TestSet:
     """Reads what `save_windows` wrote to `test`."""
-    ids, values, lengths, meta = _read_part(folder)
-    starts = _starts(lengths)
-    ds = np.load(folder / "ds.npy")
-    filler = np.array("NaT", ds.dtype) if ds.dtype.kind == "M" else np.iinfo(np.int64).min
-    return TestSet(
-        ids=ids,
-        windows=_windows(
-            _pad(values, lengths, meta["context_length"], np.nan), np.load(folder / "test.npy"), starts, meta
-        ),
-        ds=_pad(ds, lengths, meta["context_length"], filler),
-        history=[
-            values[start : start + n] for start, n in zip(starts, np.load(folder / "fit_lengths.npy"), strict=True)
-        ],
-        meta=meta,
-    )
+    part = _read_part(folder)
+    windows = part.windows(np.load(folder / "test.npy"))
+    history = part.beginnings(np.load(folder / "fit_lengths.npy"))
+    return TestSet(ids=part.ids, windows=windows, ds=windows.covariates.ds, history=history, meta=part.meta)
+
+
+def load_everything(folder: Path, params: WindowParams) -> Windows:
+    """All windows of all series, those of the test part too, for a network that is served and never evaluated.
+
+    Args:
+        folder: the `test` part.
+        params: as for `save_windows`.
+    """
+    part = _read_part(folder)
+    series = part.beginnings(part.lengths)
+    last = part.lengths - params.horizon
+    positions = [cutoffs_from_end(max(params.min_context, 1), int(end), params.stride) for end in last]
+    return part.windows(_usable(series, positions, params))
 
 
 def _usable(values: list[Floats], positions: list[Ints], params: WindowParams) -> Ints:
@@ -231,17 +265,77 @@ def _usable(values: list[Floats], positions: list[Ints], params: WindowParams) -
     return usable
 
 
-def _write_part(out: Path, ids: list[str], values: list[Floats], meta: dict[str, Any]) -> None:
+def _write_part(
+    out: Path, ids: list[str], values: list[Floats], *, times: list[NDArray[Any]], meta: dict[str, Any], known: Known
+) -> None:
     out.mkdir()
     np.save(out / "values.npy", np.concatenate(values))
     np.save(out / "lengths.npy", np.array([len(v) for v in values], np.int64))
+    np.save(out / "ds.npy", np.concatenate(times))
+    save_covariates(known, meta["covariates"], out, count=len(ids))
     write_json(ids, out / "ids.json")
     write_json(meta, out / "meta.json")
 
 
-def _read_part(folder: Path) -> tuple[list[str], Floats, Ints, dict[str, Any]]:
+@dataclass(frozen=True)
+class _Part:
+    """One of the two outputs, as it lies on the disk.
+
+    Attributes:
+        ids: [S] the series.
+        values: [T] all series end to end; `padded` has `context_length` missing steps before each.
+        lengths: [S] steps of each.
+        meta: frequency, time zone, lengths of windows, what the covariates are.
+        padded: as `Windows.values`.
+        covariates: along `padded`.
+    """
+
+    ids: list[str]
+    values: Floats
+    lengths: Ints
+    meta: dict[str, Any]
+    padded: Floats
+    covariates: Covariates
+
+    def windows(self, flat: Ints) -> Windows:
+        """Windows by the place of their first target step in `values`."""
+        context_length = self.meta["context_length"]
+        series = np.searchsorted(_starts(self.lengths), flat, side="right").astype(np.int64) - 1
+        positions = flat + context_length * (series + 1)
+        return Windows(self.padded, positions, series, context_length, self.meta["horizon"], self.covariates)
+
+    def beginnings(self, lengths: Ints) -> list[Floats]:
+        """The first steps of each series."""
+        return [self.values[start : start + n] for start, n in zip(_starts(self.lengths), lengths, strict=True)]
+
+
+def _read_part(folder: Path) -> _Part:
     ids, meta = read_json(folder / "ids.json"), read_json(folder / "meta.json")
-    return ids, np.load(folder / "values.npy"), np.load(folder / "lengths.npy"), meta
+    values, lengths, ds = (np.load(folder / f"{name}.npy") for name in ("values", "lengths", "ds"))
+    before = meta["context_length"]
+    filler = np.array("NaT", ds.dtype) if ds.dtype.kind == "M" else np.iinfo(np.int64).min
+    beside = (
+        _pad(np.load(folder / "covariates.npy"), lengths, before, np.nan)
+        if meta["covariates"]["past"]
+        else np.zeros((len(values) + before * len(lengths), 0))
+    )
+    covariates = Covariates(
+        meta["covariates"],
+        beside,
+        _pad(ds, lengths, before, filler),
+        np.load(folder / "static_cat.npy"),
+        encode(ids, meta["covariates"]["identity"]),
+        np.load(folder / "static_num.npy"),
+        meta["freq"],
+        meta["timezone"],
+    )
+    return _Part(ids, values, lengths, meta, _pad(values, lengths, before, np.nan), covariates)
+
+
+def _span(times: list[NDArray[Any]]) -> dict[str, str]:
+    """The first and the last timestamp of all series."""
+    some = [t for t in times if len(t)]
+    return {"start": str(min(t[0] for t in some)), "end": str(max(t[-1] for t in some))}
 
 
 def _starts(lengths: Ints) -> Ints:
@@ -250,35 +344,15 @@ def _starts(lengths: Ints) -> Ints:
 
 def _pad(values: NDArray[Any], lengths: Ints, before: int, filler: object) -> NDArray[Any]:
     """Puts `before` fillers in front of every series, so that a short history needs no special case."""
-    padded = np.full(len(values) + before * len(lengths), filler, values.dtype)
+    padded = np.full((len(values) + before * len(lengths), *values.shape[1:]), filler, values.dtype)
     series = np.repeat(np.arange(len(lengths)), lengths)
     padded[np.arange(len(values)) + before * (series + 1)] = values
     return padded
 
 
-def _windows(padded: Floats, flat: Ints, starts: Ints, meta: dict[str, Any]) -> Windows:
-    context_length = meta["context_length"]
-    series = np.searchsorted(starts, flat, side="right").astype(np.int64) - 1
-    return Windows(padded, flat + context_length * (series + 1), series, context_length, meta["horizon"])
-
-
 def _std(values: Floats) -> float:
     observed = values[np.isfinite(values)]
     return float(np.std(observed)) if len(observed) else 0.0
-
-
-def require_transformable(fit: FitSet, transforms: Sequence[str]) -> None:
-    """Checks that the values suit the transforms that the search may choose.
-
-    Raises:
-        GatecastError: `log1p` may be chosen and there are negative values.
-    """
-    lowest = float(np.nanmin(fit.train.values))
-    if "log1p" in transforms and lowest < 0:
-        raise GatecastError(
-            f"tune.space: transform log1p needs values that are never negative. Received: {lowest:g} in the fit part; "
-            "take log1p out of the transform choices"
-        )
 
 
 def split_missing(contexts: Floats) -> tuple[Floats, NDArray[np.float32]]:

@@ -1,27 +1,34 @@
-"""What runs in a spawned process: one trial of the search, or the training of one seed.
+"""What runs in a spawned process: one trial of the search, or the training of one seed, or its last training.
 
 TensorFlow is imported in the functions, so that a stage can name them without loading it.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import GatecastError
 from pipeline.hparams import NetworkSpec
-from pipeline.params import TrainParams
+from pipeline.params import TrainParams, WindowParams
 from pipeline.quiet import load_tensorflow
 from pipeline.search import Outcome, Proposal, hparams_of
 from pipeline.storage import read_json, replacing, write_json
-from pipeline.windows import FitSet, Windows, load_fit, split_missing
+from pipeline.windows import FitSet, Windows, load_everything, load_fit
+
+if TYPE_CHECKING:
+    from pipeline.network import SegmentNetwork
 
 PARITY_WINDOWS = 64  # validation windows on which the bundle is compared with Keras
 
 _fit: FitSet
+_all: Windows
 
 
 def prepare(folder: Path, threads: int) -> None:
@@ -29,6 +36,13 @@ def prepare(folder: Path, threads: int) -> None:
     global _fit  # noqa: PLW0603  a process holds one data set, which is too large to send with every call
     load_tensorflow(threads)
     _fit = load_fit(folder)
+
+
+def prepare_final(folder: Path, threads: int, test: Path, window: WindowParams) -> None:
+    """As `prepare`, with all windows of the test part too."""
+    global _all  # noqa: PLW0603
+    prepare(folder, threads)
+    _all = load_everything(test, window)
 
 
 def run_trial(
@@ -40,9 +54,7 @@ def run_trial(
     from pipeline.training import NonFiniteLossError, fit_network
 
     keras.backend.clear_session()
-    train = _fit.train
-    hparams = hparams_of(proposal.values, train.context_length)
-    spec = NetworkSpec(cell, train.context_length, train.horizon, quantiles, hparams)
+    spec = _fit.spec(cell, quantiles, hparams_of(proposal.values, _fit.train.context_length))
     try:
         trained = fit_network(
             spec,
@@ -71,8 +83,8 @@ def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) ->
         return dict(read_json(record))
     import keras
 
-    from pipeline.network import SegmentNetwork, network_weights, recurrent_kernel, save_network
-    from pipeline.training import fit_network
+    from pipeline.network import SegmentNetwork, network_weights, recurrent_kernel
+    from pipeline.training import fit_network, refit_network
 
     keras.backend.clear_session()
     kernel = recurrent_kernel(SegmentNetwork(spec))
@@ -91,23 +103,78 @@ def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) ->
         windows_per_epoch=params.windows_per_epoch,
     )
     network = trained.network
-    save_network(network, folder / f"seed-{seed}.keras")
-    with replacing(folder / f"seed-{seed}.npz") as beside, beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **network_weights(network))
-    history, observed = split_missing(_fit.val.contexts(parity_rows(_fit.val)))
-    with replacing(folder / f"seed-{seed}.npy") as beside, beside.open("wb") as file:
-        np.save(file, np.asarray(network({"history": history, "observed": observed})))
+    save_weights(folder / f"fitted-{seed}.npz", network_weights(network))
+    start = time.perf_counter()
+    found = {"best_epoch": trained.best_epoch, "alpha": trained.alpha}
+    if params.refit != "none":
+        keras.backend.clear_session()
+        network = refit_network(spec, _fit.refit, _fit.loss_scale, **_rule(params, seed, found))
+    _save(network, seed, _fit.val, folder)
     result = {
         "seed": seed,
-        "best_epoch": trained.best_epoch,
+        **found,
         "val_loss": trained.val_loss,
         "kernel": kernel,
         "parameters": int(network.count_params()),
         "epochs": [asdict(epoch) for epoch in trained.epochs],
         "seconds": trained.seconds,
+        "refit_seconds": time.perf_counter() - start,
     }
     write_json(result, record)
     return result
+
+
+def run_final(
+    spec: NetworkSpec, seed: int, found: Mapping[str, Any], params: TrainParams, folder: Path
+) -> dict[str, Any]:
+    """Trains the network of one seed on all data into `folder`, unless it lies there finished.
+
+    Args:
+        spec: the network.
+        seed: of the network.
+        found: `best_epoch` and `alpha` of the record that `run_seed` gave.
+        params: the rule of training.
+        folder: of finished work.
+
+    Returns:
+        The seed's record.
+    """
+    record = folder / f"seed-{seed}.json"
+    if record.exists():  # written last
+        return dict(read_json(record))
+    import keras
+
+    from pipeline.training import refit_network
+
+    keras.backend.clear_session()
+    network = refit_network(spec, _all, _fit.loss_scale, **_rule(params, seed, found))
+    _save(network, seed, _all, folder)
+    result = {"seed": seed, "epochs": found["best_epoch"], "parameters": int(network.count_params())}
+    write_json(result, record)
+    return result
+
+
+def _rule(params: TrainParams, seed: int, found: Mapping[str, Any]) -> dict[str, Any]:
+    """How a network is trained again once the number of its epochs is known."""
+    rule = params.model_dump(include={"max_epochs", "windows_per_epoch"})
+    return {"seed": seed, "epochs": found["best_epoch"], "alpha": found["alpha"], **rule}
+
+
+def _save(network: SegmentNetwork, seed: int, windows: Windows, folder: Path) -> None:
+    """Writes a network, its weights by name, and what it forecasts of some windows."""
+    from pipeline.network import network_weights, save_network
+
+    save_network(network, folder / f"seed-{seed}.keras")
+    save_weights(folder / f"seed-{seed}.npz", network_weights(network))
+    inputs = windows.inputs(network.spec, parity_rows(windows))
+    with replacing(folder / f"seed-{seed}.npy") as beside, beside.open("wb") as file:
+        np.save(file, np.asarray(network(inputs)))
+
+
+def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Writes weights by name."""
+    with replacing(path) as beside, beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, **weights)
 
 
 def parity_rows(windows: Windows) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from shops import Project, build_project, shop_frame
 
 from pipeline.params import WindowParams
 from pipeline.windows import FitSet, load_fit, save_windows
@@ -39,3 +40,9 @@ def small_fit(tmp_path_factory: pytest.TempPathFactory) -> FitSet:
     )
     save_windows(["a", "b"], series, times, params, meta={"freq": "D", "timezone": None}, folder=folder)
     return load_fit(folder / "fit")
+
+
+@pytest.fixture(scope="session")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Four series with covariates of every kind; see `shops.py`."""
+    return build_project(tmp_path_factory.mktemp("shops"), shop_frame())

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.forecaster import Forecaster, save_bundle
+from pipeline.hparams import Inputs
 from pipeline.series import Columns
 
 C, H = 20, 7
@@ -163,6 +164,181 @@ def test_a_bad_value_is_named_by_file_and_line(project: Path) -> None:
     assert_one_line(run("forecast", "history.csv", "out.csv"), "[value-text] history.csv, line 17", "'much'")
 
 
+def test_a_tsf_file_has_no_covariates(project: Path) -> None:
+    columns = Columns("meter", ("when",), None, None, ("load",), "h", future_covariates=("holiday",))
+    spec = build_spec("gru", context_length=C, horizon=H)
+    meta = {"columns": columns.to_json(), "repair": REPAIR.model_dump()}
+    folder = project / "models/trained/gru"
+    save_bundle(folder, spec=spec, members=[random_weights(spec, 1)], calibration=None, meta=meta)
+    result = run("forecast", "history.tsf", "out.csv")
+    assert_one_line(result, "no covariates", "needs holiday. Received: 'history.tsf'")
+
+
+SHOPS = Columns("meter", ("when",), None, None, ("load",), "h", ("price",), ("open",), ("town",), ())
+BESIDE = Inputs(("price", "open"), ("open",), (0.5, 0.5), (2.0, 1.0), ("town",), (2,))
+
+
+@pytest.fixture
+def shops(project: Path) -> Path:
+    """The same folder, where gru takes covariates, and history.csv and future.csv have them."""
+    spec = build_spec("gru", context_length=C, horizon=H, inputs=BESIDE)
+    meta = {"columns": SHOPS.to_json(), "repair": REPAIR.model_dump()}
+    meta["vocabularies"] = {"town": ["Bonn", "Ulm"]}
+    members = [random_weights(spec, 1)]
+    save_bundle(project / "models/trained/gru", spec=spec, members=members, calibration=None, meta=meta)
+    rng = np.random.default_rng(1)
+    history = pd.read_csv(project / "history.csv").assign(town=np.repeat(["Ulm", "Rome"], 30))
+    history["price"], history["open"] = rng.random(60).round(3), rng.random(60) < 0.5
+    history.to_csv(project / "history.csv", index=False)
+    ds = pd.date_range("2024-01-01", periods=45, freq="h")[28:]
+    future = pd.DataFrame({"meter": np.repeat(["a", "b"], 17), "when": [*ds, *ds], "open": rng.random(34) < 0.5})
+    future.assign(comment="none").to_csv(project / "future.csv", index=False)
+    return project
+
+
+def test_covariates_known_ahead_come_from_a_file_of_their_own(shops: Path) -> None:
+    result = run("forecast", "history.csv", "out.csv", "--future", "future.csv")
+    assert result.exit_code == 0, result.stderr
+    history, future = pd.read_csv("history.csv"), pd.read_csv("future.csv")
+    expected = Forecaster.load("models/trained/gru").forecast(history, future=future)
+    written = pd.read_csv("out.csv", parse_dates=["ds", "cutoff"])
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_exact=True)
+    future.assign(open=~future["open"]).to_csv("other.csv", index=False)
+    assert run("forecast", "history.csv", "other-out.csv", "--future", "other.csv").exit_code == 0
+    assert (shops / "other-out.csv").read_bytes() != (shops / "out.csv").read_bytes()
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".csv.zst", ".parquet"])
+def test_every_format_of_the_future_is_read_alike(ending: str, shops: Path) -> None:
+    future = pd.read_csv("future.csv", parse_dates=["when"])
+    if ending == ".parquet":
+        future.to_parquet("future.parquet")
+    else:
+        future.to_csv(f"future{ending}", index=False)
+    assert run("forecast", "history.csv", "expected.csv", "--future", "future.csv").exit_code == 0
+    result = run("forecast", "history.csv", "out.csv", "--future", f"future{ending}")
+    assert result.exit_code == 0, result.stderr
+    assert (shops / "out.csv").read_bytes() == (shops / "expected.csv").read_bytes()
+
+
+def test_the_options_of_text_hold_for_both_files(shops: Path) -> None:
+    run("forecast", "history.csv", "expected.csv", "--future", "future.csv")
+    for name in ("history", "future"):
+        frame = pd.read_csv(f"{name}.csv").rename(columns={"meter": "unique_id", "when": "ds", "load": "y"})
+        frame.to_csv(f"german-{name}.csv", sep=";", decimal=",", index=False, encoding="utf-16")
+    options = ["--delimiter", ";", "--decimal", ",", "--encoding", "utf-16"]
+    result = run("forecast", "german-history.csv", "out.csv", "--future", "german-future.csv", *options)
+    assert result.exit_code == 0, result.stderr
+    assert (shops / "out.csv").read_bytes() == (shops / "expected.csv").read_bytes()
+
+
+def test_the_future_of_one_series_needs_no_id(shops: Path) -> None:
+    history, future = pd.read_csv("history.csv"), pd.read_csv("future.csv")
+    history[history["meter"] == "b"].to_csv("one.csv", index=False)
+    future[future["meter"] == "b"].drop(columns="meter").to_csv("one-future.csv", index=False)
+    run("forecast", "history.csv", "both.csv", "--future", "future.csv")
+    assert run("forecast", "one.csv", "out.csv", "--future", "one-future.csv").exit_code == 0
+    both = pd.read_csv("both.csv").query("unique_id == 'b'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv("out.csv"), both, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("a,2024-01-02 06:00:00,perhaps,none", ["[value-text] future.csv, line 4, column 'open'", "'perhaps'"]),
+        ("a,soon,True,none", ["[time-unparseable] future.csv, line 4, column 'when'", "'soon'"]),
+        ("a,2024-01-02 06:00:00,,none", ["[future-missing] future.csv, series 'a' at 2024-01-02 06:00", "'open'"]),
+        ("a,2024-01-02 06:00:00,True", ["[row-ragged] future.csv, line 4"]),
+        ("c,2024-01-02 06:00:00,True,none", ["[future-missing] future.csv, series 'a' at 2024-01-02 06:00", "no row"]),
+    ],
+)
+def test_a_mistake_in_the_future_is_named_by_file_line_and_column(line: str, parts: list[str], shops: Path) -> None:
+    lines = (shops / "future.csv").read_text().splitlines()
+    lines[3] = line
+    (shops / "future.csv").write_text("\n".join(lines))
+    assert_one_line(run("forecast", "history.csv", "out.csv", "--future", "future.csv"), *parts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["out.csv"], ["--future: the forecaster takes open over the horizon. Received: nothing; name a file"]),
+        (["out.csv", "--future", "absent.csv"], ["[file-missing] absent.csv"]),
+        (["out.csv", "--future", "future.tsf"], ["--future ends with one of .csv,", "Received: 'future.tsf'"]),
+        (["future.csv", "--future", "future.csv"], ["OUTPUT future.csv would replace --future"]),
+        (["out.csv", "--future", "nameless.csv"], ["[column-missing] nameless.csv: no column 'meter'", "'shop'"]),
+        (
+            ["out.csv", "--future", "future.csv", "--cell", "lstm"],
+            ["--future: the forecaster takes no covariates", "Received: 'future.csv'; leave it out"],
+        ),
+    ],
+)
+def test_mistakes_about_the_future_end_with_one_line(arguments: list[str], parts: list[str], shops: Path) -> None:
+    pd.read_csv("future.csv").rename(columns={"meter": "shop"}).to_csv("nameless.csv", index=False)
+    assert_one_line(run("forecast", "history.csv", *arguments), *parts)
+
+
+def test_a_history_without_the_covariates_is_told_of_them(shops: Path) -> None:
+    pd.read_csv("history.csv").drop(columns="price").to_csv("bare.csv", index=False)
+    result = run("forecast", "bare.csv", "out.csv", "--future", "future.csv")
+    assert_one_line(result, "[column-missing] bare.csv: no column 'price'")
+
+
+def test_a_model_of_one_series_forecasts_the_many_that_a_file_names(project: Path) -> None:
+    columns = Columns(None, ("ds",), None, None, ("y",), "h")
+    spec = build_spec("gru", context_length=C, horizon=H)
+    meta = {"columns": columns.to_json(), "repair": REPAIR.model_dump()}
+    run("forecast", "history.csv", "expected.csv")
+    save_bundle(
+        project / "models/trained/gru", spec=spec, members=[random_weights(spec, 1)], calibration=None, meta=meta
+    )
+    history = pd.read_csv("history.csv").rename(columns={"meter": "unique_id", "when": "ds", "load": "y"})
+    history.to_csv("long.csv", index=False)
+    result = run("forecast", "long.csv", "out.csv")
+    assert result.exit_code == 0, result.stderr
+    assert (project / "out.csv").read_bytes() == (project / "expected.csv").read_bytes()
+
+
+@pytest.fixture
+def final(project: Path) -> Path:
+    """The same folder with a model of all data for gru, of other weights."""
+    spec = build_spec("gru", context_length=C, horizon=H)
+    columns = Columns("meter", ("when",), None, None, ("load",), "h")
+    meta = {"columns": columns.to_json(), "repair": REPAIR.model_dump(), "evaluated": False}
+    save_bundle(project / "models/final/gru", spec=spec, members=[random_weights(spec, 2)], calibration=None, meta=meta)
+    (project / "models/final/lstm").mkdir()
+    (project / "models/final/lstm/not-made.json").write_text("{}")
+    return project
+
+
+def test_the_model_of_all_data_is_taken_where_there_is_one_and_called_not_evaluated(final: Path) -> None:
+    result = run("forecast", "history.csv", "out.csv")
+    assert result.exit_code == 0
+    assert result.stdout == f"out.csv: 2 series, {H} steps each, by gru (not evaluated)\n"
+    assert result.stderr == "models/final/gru: trained on all data, not evaluated\n"
+    expected = Forecaster.load("models/final/gru").forecast(pd.read_csv("history.csv"))
+    written = pd.read_csv("out.csv", parse_dates=["ds", "cutoff"])
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_exact=True)
+
+
+@pytest.mark.parametrize("options", [["--models", "models/trained"], ["--cell", "lstm"]])
+def test_an_evaluated_model_is_taken_where_it_is_named_or_alone(options: list[str], final: Path) -> None:
+    result = run("forecast", "history.csv", "out.csv", *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "not evaluated" not in result.stdout
+
+
+def test_models_that_are_not_evaluated_are_called_so_wherever_they_lie(final: Path) -> None:
+    (final / "models/final").rename(final / "mine")
+    result = run("forecast", "history.csv", "out.csv", "--models", "mine")
+    assert result.stderr == "mine/gru: trained on all data, not evaluated\n"
+    assert result.stdout.endswith("by gru (not evaluated)\n")
+    told = "mine has no cell lstm. Trained: gru (not evaluated); name one of them with --cell"
+    assert_one_line(run("forecast", "history.csv", "out.csv", "--models", "mine", "--cell", "lstm"), told)
+    (final / "mine/gru/forecaster.json").write_text("[1")
+    assert_one_line(run("forecast", "history.csv", "out.csv", "--models", "mine", "--cell", "lstm"), "Trained: gru;")
+
+
 def test_a_failed_forecast_leaves_the_earlier_one(project: Path) -> None:
     run("forecast", "history.csv", "out.csv")
     before = (project / "out.csv").read_bytes()
@@ -190,5 +366,15 @@ def test_the_command_starts_without_loading_what_it_may_not_need() -> None:
 
 def test_every_option_is_explained() -> None:
     result = CliRunner().invoke(app, ["forecast", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
-    for word in ("INPUT", "OUTPUT", "--cell", "--models", "--comparison", "--delimiter", "--decimal", "--threads"):
+    for word in (
+        "INPUT",
+        "OUTPUT",
+        "--cell",
+        "--future",
+        "--models",
+        "--comparison",
+        "--delimiter",
+        "--decimal",
+        "--threads",
+    ):
         assert word in result.stdout

@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.storage import read_json
+
 ROOT = Path(__file__).parents[1]
 YAML_12 = YAML(typ="safe", pure=True)
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+KINDS = ("trained", "final")
 EXEMPT = ("models/timings", "models/report", "models/export")  # seconds are in them
 
 
@@ -31,8 +34,10 @@ def fresh_copy(folder: Path) -> Path:
     params["window"] |= {"context_length": 52, "horizon": 13, "min_context": 52, "step_size": 4}
     params["tune"] |= {"parallel": 1, "max_trials": 4, "max_epochs": 3, "patience": 2, "windows_per_epoch": 512}
     params["train"] |= {"parallel": 1, "seeds": [1, 2], "max_epochs": 3, "patience": 2, "windows_per_epoch": 512}
+    params["train"]["refit"] = "all"
     for space in params["tune"]["space"].values():
-        space |= {"segment_length": [13], "units": [8, 12], "layers": [1], "batch_size": [64]}
+        space |= {"segment_length": ["season/4"], "units": [8, 12], "layers": [1], "batch_size": [64]}
+        space |= {"linear": ["none", "ridge"], "calendar": ["auto"], "identity": ["none", "embedding"]}
     write_params(folder, params)
     dvc(folder, "config", "core.no_scm", "true")
     return folder
@@ -105,7 +110,7 @@ def test_editing_one_cells_search_space_touches_that_cell_and_what_follows_alone
     try:
         assert stages_run(dvc(project, "repro", "--dry")) == ["tune@gru"]
         after = dvc(project, "repro", "--dry", "--force", "--downstream", "tune@gru")
-        assert stages_run(after) == ["tune@gru", "train@gru", "evaluate@gru", "compare"]
+        assert sorted(stages_run(after)) == ["compare", "evaluate@gru", "final@gru", "train@gru", "tune@gru"]
     finally:
         write_params(project, params)
 
@@ -121,6 +126,16 @@ def test_what_users_of_dvc_look_at_is_there(project: Path) -> None:
     page = Path(plots.split("file://")[1].split()[0]).read_text()
     assert page.count("vegaEmbed(") >= 2
     assert "undefined" not in plots
+
+
+def test_the_models_of_all_data_lie_apart_and_are_not_evaluated(project: Path) -> None:
+    for cell in ("lstm", "gru"):
+        trained, final = (read_json(project / "models" / kind / cell / "forecaster.json") for kind in KINDS)
+        assert (trained["evaluated"], final["evaluated"]) == (True, False)
+        assert trained["training_range"]["end"] < final["training_range"]["end"]
+        assert trained["files"]["forecaster.onnx"] != final["files"]["forecaster.onnx"]
+        for key in ("cell", "hparams", "inputs", "seeds", "calibrated"):
+            assert trained[key] == final[key]
 
 
 def test_no_output_holds_seconds(project: Path) -> None:

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from panels import QUANTILES, SEASON, random_series, small_project, window
 
 from pipeline.errors import GatecastError
@@ -21,7 +20,7 @@ from pipeline.evaluation import Evaluation, evaluate_forecaster, forecast_frame,
 from pipeline.intervals import forecast_columns
 from pipeline.stages import evaluate as stage
 from pipeline.storage import read_json, sha256_of
-from pipeline.windows import Floats, split_missing
+from pipeline.windows import Floats, Windows, split_missing
 
 if TYPE_CHECKING:
     from pipeline.windows import TestSet  # pytest would collect it
@@ -39,11 +38,10 @@ class MeanForecaster:
     cell: str = "gru"
     quantiles: Sequence[float] = QUANTILES
     horizon: int = 5
+    outputs: Sequence[str] = ("forecast", "uncalibrated", "members")
 
-    def predict_arrays(
-        self, history: Floats, observed: NDArray[np.float32], *, outputs: Sequence[str]
-    ) -> dict[str, Floats]:
-        assert np.isfinite(history).all()
+    def predict_windows(self, windows: Windows, *, outputs: Sequence[str]) -> dict[str, Floats]:
+        history, observed = split_missing(windows.contexts())
         mean = (history * observed).sum(axis=1) / observed.sum(axis=1)
         shape = (len(mean), self.horizon, len(self.quantiles))
         spread = np.arange(len(self.quantiles)) - len(self.quantiles) // 2
@@ -63,11 +61,33 @@ def evaluate(test: TestSet, **changes: Any) -> Evaluation:
 
 def predict(test: TestSet) -> dict[str, Floats]:
     outputs = ("forecast", "uncalibrated", "members")
-    return MeanForecaster().predict_arrays(*split_missing(test.windows.contexts()), outputs=outputs)
+    return MeanForecaster().predict_windows(test.windows, outputs=outputs)
 
 
 def overall_of(test: TestSet, forecast: Floats) -> dict[str, float]:
     return score_test(test, forecast, quantiles=QUANTILES, season_length=SEASON).overall
+
+
+def test_a_copy_head_shows_what_it_copies_counted_from_the_cutoff() -> None:
+    class Copier(MeanForecaster):
+        def predict_windows(self, windows: Windows, *, outputs: Sequence[str]) -> dict[str, Floats]:
+            weights = np.tile([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]], (len(windows), 1, 1))
+            weights[: len(windows) // 2] = 1 / 3
+            found = {"copy_weights": weights}
+            rest = [name for name in outputs if name not in found]
+            return {**found, **super().predict_windows(windows, outputs=rest)}
+
+    test = small_test()
+    assert len(test.windows) % 2 == 0
+    copier = Copier(outputs=("forecast", "uncalibrated", "members", "copy_weights"))
+    copies = evaluate_forecaster(copier, test, season_length=SEASON).copies
+    assert copies is not None
+    latest = copies[copies["past_segment"] == 1].set_index("future_segment")["weight"]
+    assert latest.to_dict() == pytest.approx({1: (0.7 + 1 / 3) / 2, 2: (0.4 + 1 / 3) / 2})
+    assert copies.groupby("future_segment")["weight"].sum().tolist() == pytest.approx([1, 1])
+    plain = evaluate(test).copies
+    assert plain is not None
+    assert plain.empty
 
 
 def test_the_ensemble_is_at_the_top_and_every_network_beside_it() -> None:
@@ -178,7 +198,7 @@ def test_the_same_evaluation_is_the_same_bytes(tmp_path: Path) -> None:
         save_evaluation(evaluate(test), tmp_path / folder, name="gru")
     assert sha256_of(tmp_path / "first") == sha256_of(tmp_path / "second")
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
-        *("gru-series.csv", "gru-steps.csv", "gru.json", "gru.parquet")
+        *("gru-copy.csv", "gru-series.csv", "gru-steps.csv", "gru.json", "gru.parquet")
     ]
 
 

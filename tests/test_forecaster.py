@@ -399,7 +399,7 @@ class TestForecast:
 
     def test_covariates_are_refused_in_one_line(self) -> None:
         history = history_of({"a": 30})
-        with pytest.raises(GatecastError, match=r"future: .* Received: a DataFrame; leave it out"):
+        with pytest.raises(GatecastError, match=r"future: .* Received: a table; leave it out"):
             FORECASTER.forecast(history, future=history)
 
     def test_the_frame_given_is_left_as_it_is(self) -> None:

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from random_networks import build_inputs
 
 from pipeline.cells import CELLS
 from pipeline.errors import BundleError
-from pipeline.hparams import Hparams, NetworkSpec
+from pipeline.hparams import Hparams, Inputs, NetworkSpec
 from pipeline.network import (
     SegmentNetwork,
     load_network,
@@ -20,8 +21,10 @@ from pipeline.network import (
     pinball_loss,
     recurrent_kernel,
     save_network,
+    signature_of,
 )
 from pipeline.params import FloatRange, IntRange, SearchSpace, load_params
+from pipeline.search import fit_space
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
@@ -30,6 +33,7 @@ PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 def spec_of(cell: str, **changes: Any) -> NetworkSpec:
     plain = {"segment_length": 6, "units": 8, "layers": 1, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 8}
     rest = {"context_used": 24, "location": "last", "transform": "none", "head": "plain", "linear": "none"}
+    rest |= {"calendar": "none", "identity": "none"}
     return NetworkSpec(cell, 24, 10, QUANTILES, Hparams(**{**plain, **rest, **changes}))
 
 
@@ -40,6 +44,14 @@ def forecast(network: SegmentNetwork, history: Any, observed: Any = None) -> Any
 
 def corners(space: SearchSpace) -> list[dict[str, Any]]:
     """The corners of a search space: each hyperparameter that shapes the graph at its ends, narrow to keep it quick."""
+    window = PARAMS.window
+    space = fit_space(
+        space,
+        season_length=PARAMS.evaluate.season_length,
+        longest=max(window.context_length, window.horizon),
+        lowest=0.0,
+        series_count=2,
+    )
     ends = {}
     for name in ("segment_length", "layers", "location", "transform", "head", "linear"):
         allowed = getattr(space, name)
@@ -50,16 +62,24 @@ def corners(space: SearchSpace) -> list[dict[str, Any]]:
 
 
 CORNERS = [(cell, corner) for cell, space in PARAMS.tune.space.items() for corner in corners(space)]
+AFFINE = [(cell, corner) for cell, corner in CORNERS if corner["transform"] == "none"]
+# What is done to values before and after the recurrent layers changes no kernel.
+RECURRENT = [(cell, corner) for cell, corner in AFFINE if cell != "rnn" and corner["location"] == "last"]
 
 
-def corner_network(cell: str, corner: dict[str, Any]) -> SegmentNetwork:
+def corner_network(cell: str, corner: dict[str, Any], inputs: Inputs | None = None) -> SegmentNetwork:
     window = PARAMS.window
-    hparams = Hparams(units=16, dropout=0.1, learning_rate=0.01, batch_size=8, **corner)
+    rest = {"calendar": "none", "identity": "none"}
+    hparams = Hparams(units=16, dropout=0.1, learning_rate=0.01, batch_size=8, **rest, **corner)
     keras.utils.set_random_seed(3)
-    return SegmentNetwork(NetworkSpec(cell, window.context_length, window.horizon, PARAMS.quantiles, hparams))
+    spec = NetworkSpec(cell, window.context_length, window.horizon, PARAMS.quantiles, hparams, inputs or Inputs())
+    network = SegmentNetwork(spec)
+    if corner["linear"] == "ridge":
+        network.linear.kernel.assign(0.1 * np.random.default_rng(3).standard_normal(network.linear.kernel.shape))
+    return network
 
 
-@pytest.mark.parametrize(("cell", "corner"), CORNERS, ids=str)
+@pytest.mark.parametrize(("cell", "corner"), AFFINE, ids=str)
 def test_forecasts_are_equivariant_to_affine_changes_at_the_corners_of_the_search_space(
     cell: str, corner: dict[str, Any]
 ) -> None:
@@ -76,17 +96,17 @@ def test_forecasts_are_equivariant_to_affine_changes_at_the_corners_of_the_searc
         assert error.max() < 1e-5
 
 
-@pytest.mark.parametrize(("cell", "corner"), [c for c in CORNERS if c[0] != "rnn"], ids=str)
+@pytest.mark.parametrize("inputs", [Inputs(), build_inputs()], ids=["history", "covariates"])
+@pytest.mark.parametrize(("cell", "corner"), RECURRENT, ids=str)
 def test_the_corners_of_the_search_space_stay_inside_the_cudnn_envelope(
-    cell: str, corner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    cell: str, corner: dict[str, Any], inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = corner_network(cell, corner)
+    network = corner_network(cell, corner, inputs)
     assert recurrent_kernel(network) == "standard"  # here, without a GPU
     monkeypatch.setattr(sys.modules["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)
     assert recurrent_kernel(network) == "cudnn"
-    shape = (None, PARAMS.window.context_length)
-    inputs = {"history": tf.TensorSpec(shape, tf.float64), "observed": tf.TensorSpec(shape, tf.float32)}
-    graph = tf.function(lambda x: network(x, training=True)).get_concrete_function(inputs).graph.as_graph_def()
+    training = tf.function(lambda x: network(x, training=True)).get_concrete_function(signature_of(network.spec))
+    graph = training.graph.as_graph_def()
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     ops = [n.op for n in nodes]
     assert ops.count("CudnnRNNV3") == corner["layers"]
@@ -223,7 +243,7 @@ def test_the_copy_leaves_out_what_was_not_observed() -> None:
 
 
 def test_the_linear_path_is_added_to_every_quantile() -> None:
-    network = SegmentNetwork(spec_of("gru", linear="residual"))
+    network = SegmentNetwork(spec_of("gru", linear="ridge"))
     history = np.random.default_rng(5).standard_normal((3, 24))
     before = forecast(network, history)
     kernel = np.random.default_rng(6).standard_normal((24, 10)).astype(np.float32)
@@ -234,7 +254,7 @@ def test_the_linear_path_is_added_to_every_quantile() -> None:
 
 
 @pytest.mark.parametrize("head", ["plain", "copy"])
-@pytest.mark.parametrize("linear", ["none", "residual"])
+@pytest.mark.parametrize("linear", ["none", "ridge"])
 def test_every_path_to_the_median_stays_equivariant_and_saves(head: str, linear: str, tmp_path: Path) -> None:
     network = SegmentNetwork(spec_of("lstm", head=head, linear=linear, location="mean"))
     for weight in network.trainable_variables:

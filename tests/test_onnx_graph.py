@@ -16,14 +16,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from random_networks import QUANTILES, build_spec, random_weights
+from random_networks import QUANTILES, build_inputs, build_spec, random_inputs, random_weights
 
 from pipeline.forecaster import Forecaster
-from pipeline.hparams import NetworkSpec
+from pipeline.hparams import Inputs, NetworkSpec
 from pipeline.onnx_graph import build_graph
 
 Floats = NDArray[np.float64]
-KerasTwin = Callable[[NetworkSpec, Sequence[dict[str, Any]]], Callable[[Floats, Floats], Floats]]
+KerasTwin = Callable[[NetworkSpec, Sequence[dict[str, Any]]], Callable[..., Floats]]
 
 PARITY = 2e-6  # of the larger of the value and the window's standard deviation
 SHAPES = (  # context length, context used, segment length, horizon
@@ -34,7 +34,7 @@ SHAPES = (  # context length, context used, segment length, horizon
 )
 
 
-PATHS = (("copy", "none"), ("plain", "none"), ("copy", "residual"), ("plain", "residual"))  # to the median
+PATHS = (("copy", "none"), ("plain", "none"), ("copy", "ridge"), ("plain", "ridge"))  # to the median
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,16 @@ def keras_twin() -> KerasTwin:
         warnings.simplefilter("ignore")
         import pipeline.network as module
 
-    def build(spec: NetworkSpec, members: Sequence[dict[str, Any]]) -> Callable[[Floats, Floats], Floats]:
+    def build(spec: NetworkSpec, members: Sequence[dict[str, Any]]) -> Callable[..., Floats]:
         networks = [module.SegmentNetwork(spec) for _ in members]
         for network, weights in zip(networks, members, strict=True):
             layers = {layer.name: layer for layer in (network.embedding, network.head)}
             layers |= {layer.name: layer.cell for layer in network.recurrent}
             layers |= {"copy": getattr(network, "attention", None), "linear": getattr(network, "linear", None)}
+            layers |= {name: getattr(network, name, None) for name in ("future", "static")}
             network.position.assign(weights["position"])
+            for number, table in enumerate(network.categories):
+                table.assign(weights[f"category_{number}"])
             for name, value in weights.items():
                 layer, _, part = name.partition("/")
                 if part:
@@ -58,8 +61,8 @@ def keras_twin() -> KerasTwin:
             given_back = module.network_weights(network)
             assert all(np.array_equal(given_back[name], value) for name, value in weights.items())
 
-        def predict(history: Floats, observed: Floats) -> Floats:
-            inputs = {"history": history, "observed": observed.astype(np.float32)}
+        def predict(history: Floats, observed: Floats, **beside: NDArray[Any]) -> Floats:
+            inputs = {"history": history, "observed": observed.astype(np.float32), **beside}
             return np.stack([np.asarray(network(inputs)) for network in networks])
 
         return predict
@@ -93,6 +96,40 @@ def windows(spec: NetworkSpec, n: int = 24, seed: int = 0) -> tuple[Floats, Floa
     observed[0] = 0
     observed[1, -spec.hparams.context_used :] = 0
     return np.where(observed > 0, history, np.nan), observed
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        build_inputs(),
+        build_inputs(past=1, future=0, categories=(), numeric=0),
+        build_inputs(past=2, future=2, categories=(), numeric=1),
+        build_inputs(past=0, future=0, categories=(3,), numeric=0),
+    ],
+)
+def test_covariates_mean_the_same_as_in_keras(
+    cell: str, shape: tuple[int, ...], inputs: Inputs, keras_twin: KerasTwin
+) -> None:
+    context_length, context_used, segment_length, horizon = shape
+    spec = build_spec(
+        cell,
+        context_length=context_length,
+        context_used=context_used,
+        segment_length=segment_length,
+        horizon=horizon,
+        layers=2,
+        head="copy",
+        inputs=inputs,
+    )
+    weights = [random_weights(spec, seed) for seed in (1, 2)]
+    history, observed = windows(spec)
+    beside = random_inputs(spec, len(history))
+    twin = keras_twin(spec, weights)(history, observed, **beside)
+    served = Forecaster.from_graph(build_graph(spec, weights, None), spec, {})
+    members = served.predict_arrays(history, observed, **beside, outputs=("members",))["members"]
+    assert parity_error(members, twin, history, observed, spec) < PARITY
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,14 @@ def test_every_key_is_needed(key: tuple[str, ...], tmp_path: Path) -> None:
         ("data.format", "xml", r"data\.format: .*'csv', 'parquet' or 'tsf'\. Received: \"xml\""),
         ("data.delimiter", ",,", r"data\.delimiter: .*at most 1"),
         ("data.time_col", None, r"data: time_col is null; name a column"),
+        ("data.past_covariates", None, r"data\.past_covariates: .*array\. Received: null"),
+        ("data.past_covariates", ["a", "a"], r"data: past_covariates names a, which is in past_covariates already"),
+        ("data.future_covariates", "co2", r"future_covariates names co2, which is a target_col already"),
+        ("data.future_covariates", ["a", "week"], r"future_covariates names week, which is a time_col already"),
+        ("data.future_covariates", "cutoff", r"names cutoff, which is a name of the panel or of forecasts already"),
+        ("data.static_covariates", None, r"data\.static_covariates: .*object\. Received: null"),
+        ("data.static_covariates.numeric", [1], r"data\.static_covariates\.numeric\.0: .*string\. Received: 1"),
+        ("data.static_covariates.categorical", "y", r"static_covariates\.categorical names y, which is a name"),
         ("data.freq", [1], r"data\.freq: "),
         ("data.freq", 0, r"data\.freq: .*greater than or equal to 1\. Received: 0"),
         ("data.repair.gaps", "interpolate", r"data\.repair\.gaps: .*'missing' or 'error'"),
@@ -105,6 +113,22 @@ def test_a_bad_value_is_told_in_one_line_with_its_path(key: str, value: Any, tol
     with pytest.raises(ParamsError, match=told) as caught:
         load_params(written(tmp_path, changed(key, value)))
     assert "\n" not in str(caught.value)
+
+
+def test_covariates_are_named_once_in_all_lists_and_never_for_a_tsf_file(tmp_path: Path) -> None:
+    params = changed("data.past_covariates", "price")
+    params["data"] |= {"id_col": "shop", "static_covariates": {"categorical": ["town"], "numeric": "area"}}
+    data = load_params(written(tmp_path, params)).data
+    assert (data.past_covariates, data.static_covariates.numeric) == (("price",), ("area",))
+    params["data"]["static_covariates"]["numeric"] = ["price"]
+    with pytest.raises(ParamsError, match=r"static_covariates\.numeric names price, which is in past_covariates"):
+        load_params(written(tmp_path, params))
+    params["data"]["static_covariates"]["numeric"] = ["shop"]
+    with pytest.raises(ParamsError, match=r"static_covariates\.numeric names shop, which is the id_col already"):
+        load_params(written(tmp_path, params))
+    params["data"] |= {"static_covariates": {"categorical": [], "numeric": []}, "format": "tsf"}
+    with pytest.raises(ParamsError, match=r"past_covariates names price, but a \.tsf file has no covariates"):
+        load_params(written(tmp_path, params))
 
 
 def test_all_bad_values_are_told_at_once(tmp_path: Path) -> None:

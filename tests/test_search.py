@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import GatecastError
-from pipeline.params import SearchSpace, TuneParams, load_params
-from pipeline.search import Ledger, Outcome, Proposal, Row, hparams_of, search, summarise, trial_seed
+from pipeline.params import IntRange, SearchSpace, TuneParams, load_params
+from pipeline.search import Ledger, Outcome, Proposal, Row, fit_space, hparams_of, search, summarise, trial_seed
 
 COMMITTED = load_params(Path(__file__).parents[1] / "params.yaml").tune
 SPACE = COMMITTED.space["gru"]
@@ -58,7 +58,7 @@ def test_a_search_killed_anywhere_ends_with_the_ledger_of_an_undisturbed_one(alg
             run(params, Lab(dies_at=moment, backwards=moment % 2), path)
         second = Lab(backwards=1)
         assert run(params, second, path) == undisturbed
-        assert len(second.ran) == len(undisturbed) - moment
+        assert len(second.ran) == sum(row["status"] == "completed" for row in undisturbed) - moment
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -85,6 +85,7 @@ def test_an_exhausted_space_ends_the_search_without_repeating_itself(tmp_path: P
             one
             | {"dropout": [0.0], "learning_rate": [0.001, 0.002], "context_share": [1.0]}
             | {"location": ["last"], "transform": ["none"], "head": ["plain"], "linear": ["none"]}
+            | {"calendar": ["none"], "identity": ["none"]}
         )
     )
     for algorithm in ("random", "bayesian"):
@@ -140,7 +141,8 @@ def test_hparams_leave_out_what_hyperband_adds() -> None:
 
 def run_values() -> dict[str, Any]:
     plain = {"segment_length": 13, "units": 32, "layers": 1, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 64}
-    return plain | {"context_share": 0.5, "location": "last", "transform": "none", "head": "plain", "linear": "none"}
+    paths = {"head": "plain", "linear": "none", "calendar": "none", "identity": "none"}
+    return plain | {"context_share": 0.5, "location": "last", "transform": "none"} | paths
 
 
 def test_a_search_in_which_nothing_completes_is_an_error_with_the_first_reason(tmp_path: Path) -> None:
@@ -148,3 +150,68 @@ def test_a_search_in_which_nothing_completes_is_an_error_with_the_first_reason(t
     rows = run(tune_params(max_trials=2), lab, tmp_path / "ledger")
     with pytest.raises(GatecastError, match="none of .* trials completed.*ValueError: no"):
         summarise("gru", rows, tune_params(), SPACE, context_length=104)
+
+
+def fitted(
+    season_length: int = 24, longest: int = 336, *, lowest: float = 0.0, series: int = 3, **choices: Any
+) -> SearchSpace:
+    space = SPACE.model_copy(update=choices)
+    return fit_space(space, season_length=season_length, longest=longest, lowest=lowest, series_count=series)
+
+
+@pytest.mark.parametrize(
+    ("season_length", "choices", "steps"),
+    [
+        (24, ("season/2", "season", "2*season"), (12, 24, 48)),
+        (24, (1, "season/3", 5), (1, 8, 5)),
+        (7, ("season/2", "season/3", "season/9"), (4, 2, 1)),
+        (24, (12, "season/2", 24, "season"), (12, 24)),
+        (2, ("season/2", "season/9", 1), (1,)),
+        (1, ("season", "season/2", "9*season"), (1, 9)),
+        (336, ("season", "2*season"), (336,)),
+        (24, (337, 336), (336,)),
+    ],
+)
+def test_segment_lengths_in_parts_of_a_season_become_steps_once_each(
+    season_length: int, choices: tuple[Any, ...], steps: tuple[int, ...]
+) -> None:
+    assert fitted(season_length, segment_length=choices).segment_length == steps
+
+
+def test_a_fitted_space_is_searched_and_leaves_all_else_as_it_was(tmp_path: Path) -> None:
+    space = fitted(segment_length=("season/2", "season"))
+    assert space.model_copy(update={"segment_length": SPACE.segment_length}) == SPACE
+    lengths = {row["values"]["segment_length"] for row in run(tune_params(), Lab(), tmp_path / "ledger", space)}
+    assert lengths == {12, 24}
+
+
+def test_a_range_of_segment_lengths_stays_a_range() -> None:
+    assert fitted(segment_length=IntRange(min=1, max=9)).segment_length == IntRange(min=1, max=9)
+
+
+def test_logarithms_are_no_choice_where_a_value_is_negative() -> None:
+    assert fitted(lowest=0.0, transform=("none", "log1p")).transform == ("none", "log1p")
+    assert fitted(lowest=-1e-9, transform=("none", "log1p")).transform == ("none",)
+    assert fitted(lowest=-1.0, transform=("none",)).transform == ("none",)
+    with pytest.raises(GatecastError, match=r"log1p needs values .* never negative. Received: -2.5 in the fit part"):
+        fitted(lowest=-2.5, transform=("log1p",))
+
+
+@pytest.mark.parametrize("choices", [("none", "embedding"), ("embedding",), ("none",)])
+def test_a_single_series_is_not_told_by_its_name(choices: tuple[str, ...]) -> None:
+    assert fitted(series=1, identity=choices).identity == ("none",)
+    assert fitted(series=2, identity=choices).identity == choices
+
+
+def test_segments_that_are_all_too_long_are_told_with_their_lengths() -> None:
+    told = (
+        r"every segment_length is longer .*, 40. Received: \[48, 96\] \(evaluate.season_length 48\); add a shorter one"
+    )
+    with pytest.raises(GatecastError, match=told):
+        fitted(48, 40, segment_length=("season", "2*season"))
+
+
+@pytest.mark.parametrize("choice", ["season/1", "season/10", "1*season", "season*2", "half", "season/0", ""])
+def test_other_words_for_segment_lengths_are_refused(choice: str) -> None:
+    with pytest.raises(ValueError, match="segment_length"):
+        SearchSpace.model_validate_json(json.dumps(SPACE.model_dump(mode="json") | {"segment_length": [choice]}))

@@ -135,6 +135,7 @@ def test_the_schema_names_frequency_columns_zone_sizes_and_repairs(tmp_path: Pat
         "freq": "D",
         "timezone": "UTC",
         "columns": {"unique_id": "string", "ds": "timestamp[us]", "y": "double"},
+        "covariates": {"past": [], "future": [], "static": {"categorical": [], "numeric": []}},
         "series": 1,
         "steps": 4,
         "missing": 2,

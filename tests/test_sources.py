@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline.checks import CHECKS
 from pipeline.errors import DataError
-from pipeline.params import DataParams, RepairParams, load_params
+from pipeline.params import DataParams, RepairParams, StaticParams, load_params
 from pipeline.series import Columns, Panel, build_panel
 from pipeline.sources import read_source
 
@@ -287,6 +287,13 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
         "load.csv",
         {},
         ["line 6, column 'v'", "'-inf'", "infinite: missing"],
+    ),
+    (
+        "covariate-varies",
+        "t,v,town\n2024-01-01,1,Ulm\n2024-01-02,2,\n2024-01-03,3,Bonn\n2024-01-04,4,Ulm\n2024-01-05,5,Kiel\n",
+        "load.csv",
+        {"static_covariates": StaticParams(categorical=("town",), numeric=())},
+        ["line 4, column 'town': series 'v'", "another value, 'Ulm' in", "line 2", "'Bonn' (the first of 2)"],
     ),
     ("gap", GOOD + "2024-01-07,7\n", "load.csv", {}, ["line 5", "before 2024-01-07 00:00:00: 2", "gaps: missing"]),
     ("gap-huge", GOOD + "9999-12-31,7\n", "load.csv", {"repair": {"gaps": "missing"}}, ["line 5", "before 9999-12-31"]),

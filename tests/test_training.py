@@ -5,13 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from shops import Project
 
-from pipeline.hparams import Hparams, NetworkSpec
-from pipeline.network import network_weights
+from pipeline import training
+from pipeline.covariates import Known
+from pipeline.hparams import Hparams, Inputs, NetworkSpec
+from pipeline.network import SegmentNetwork, network_weights, pinball_loss
+from pipeline.params import WindowParams
 from pipeline.training import Epoch, NonFiniteLossError, Trained, fit_network
-from pipeline.windows import FitSet
+from pipeline.windows import FitSet, Windows, load_fit, save_windows
 
-HPARAMS = Hparams(6, 16, 1, 0.1, 0.02, 16, 24, "last", "none", "plain", "none")
+HPARAMS = Hparams(6, 16, 1, 0.1, 0.02, 16, 24, "last", "none", "plain", "none", "none", "none")
 RULE: dict[str, Any] = {"seed": 1, "max_epochs": 4, "patience": 4, "windows_per_epoch": None}
 
 
@@ -81,3 +86,89 @@ def test_divergence_is_told_with_the_epoch(small_fit: FitSet) -> None:
     broken = replace(small_fit, loss_scale=np.array([1e-300, 1e-300]))
     with pytest.raises(NonFiniteLossError, match="epoch 1"):
         fit(broken)
+
+
+def test_more_windows_per_epoch_than_there_are_draw_some_again(small_fit: FitSet) -> None:
+    count, rng = len(small_fit.train), np.random.default_rng(0)
+    drawn = training._batches(small_fit.train, 16, 2 * count + 32, rng).ravel()
+    counts = np.bincount(drawn, minlength=count)
+    assert len(drawn) == (2 * count + 32) // 16 * 16
+    assert set(counts) == {2, 3}
+    assert len(np.unique(training._batches(small_fit.train, 16, None, rng))) == count // 16 * 16
+
+
+COVARIATES = replace(HPARAMS, segment_length=4, context_used=22, units=8, calendar="auto", identity="embedding")
+
+
+def fit_shops(shops: Project, *, hparams: Hparams = COVARIATES, **changes: Any) -> Trained:
+    spec = shops.fit.spec("gru", (0.1, 0.5, 0.9), hparams)
+    return fit_network(spec, shops.fit, **{**RULE, **changes})
+
+
+@pytest.mark.parametrize("split", ["train", "val", "refit"])
+@pytest.mark.parametrize(
+    ("calendar", "identity"), [("auto", "embedding"), ("auto", "none"), ("none", "embedding"), ("none", "none")]
+)
+def test_the_graph_gathers_the_inputs_that_are_gathered_outside_of_it(
+    split: str, calendar: str, identity: str, shops: Project
+) -> None:
+    windows: Windows = getattr(shops.fit, split)
+    network = SegmentNetwork(
+        shops.fit.spec("gru", (0.1, 0.5, 0.9), replace(COVARIATES, calendar=calendar, identity=identity))
+    )
+    rng = np.random.default_rng(3)
+    for weight in network.trainable_variables:
+        weight.assign(0.5 * rng.standard_normal(weight.shape))
+    scale = shops.fit.loss_scale
+
+    def loss_of(inputs: dict[str, Any]) -> float:
+        forecast = network({name: tf.constant(value) for name, value in inputs.items()})
+        return float(pinball_loss(windows.targets(), forecast, scale[windows.series], network.spec.quantiles))
+
+    traced = training._validation(network, windows, scale)()
+    inputs = windows.inputs(network.spec)
+    assert traced == pytest.approx(loss_of(inputs), rel=1e-5)
+    for name in ("past", "future", "static_cat", "static_num"):  # or the test would say nothing of it
+        other = np.roll(inputs[name], 7, axis=0)
+        assert loss_of({**inputs, name: other}) != pytest.approx(traced, rel=1e-4), name
+
+
+def test_covariates_and_identity_train_to_the_same_bits_each_time(shops: Project) -> None:
+    first, second = (network_weights(fit_shops(shops).network) for _ in range(2))
+    assert {"future/kernel", "static/kernel", "category_0", "category_2"} <= set(first)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_the_embedding_of_what_is_unknown_is_trained(shops: Project) -> None:
+    before = training._start(shops.fit.spec("gru", (0.1, 0.5, 0.9), COVARIATES), 1)[0]
+    start = [np.asarray(table) for table in before.categories]
+    trained = fit_shops(shops).network
+    for table, was in zip(trained.categories, start, strict=True):
+        moved = np.abs(np.asarray(table) - was).max(axis=1)
+        assert moved[0] > 1e-4
+        assert (moved > 1e-4).all()  # no name without a training window
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> FitSet:
+    """Two series of noise, which a covariate known ahead explains wholly."""
+    rng = np.random.default_rng(5)
+    told = [rng.standard_normal(220) for _ in range(2)]
+    series = [values * (k + 1.0) + 10 * k for k, values in enumerate(told)]
+    known = Known(("told",), ("told",), [values[:, None] for values in told])
+    days = [np.datetime64("2020-01-01", "us") + np.timedelta64(1, "D") * np.arange(220)] * 2
+    params = WindowParams(
+        context_length=12, horizon=4, val_size=30, test_size=30, step_size=1, stride=1, min_context=12
+    )
+    folder = tmp_path_factory.mktemp("explained")
+    save_windows(["a", "b"], series, days, params, meta={"freq": "D", "timezone": None}, folder=folder, known=known)
+    return load_fit(folder / "fit")
+
+
+def test_a_covariate_that_explains_the_target_leaves_little_error(explained: FitSet) -> None:
+    hparams = replace(HPARAMS, segment_length=1, context_used=12, units=24, dropout=0.0, learning_rate=0.01)
+    spec = explained.spec("gru", (0.1, 0.5, 0.9), hparams)
+    rule = {**RULE, "max_epochs": 20, "patience": 20}
+    with_it = fit_network(spec, explained, **rule).val_loss
+    without = fit_network(replace(spec, inputs=Inputs()), explained, **rule).val_loss
+    assert with_it < 0.4 * without

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
-from pipeline.windows import Floats, load_fit, load_test, require_transformable, save_windows, split_positions
+from pipeline.windows import Floats, load_fit, load_test, save_windows, split_positions
 
 
 @st.composite
@@ -155,16 +155,6 @@ def test_a_split_without_a_window_is_refused_with_the_lengths_that_matter(tmp_pa
     with pytest.raises(GatecastError, match="no training window.*13 steps.*test_size 6 need 19"):
         saved(numbered(13), SMALL, tmp_path)
     assert not (tmp_path / "fit").exists()
-
-
-def test_log1p_is_refused_for_negative_values(tmp_path: Path) -> None:
-    series = numbered(30)
-    series[0][3] = -2.0
-    saved(series, SMALL, tmp_path)
-    fit = load_fit(tmp_path / "fit")
-    require_transformable(fit, ["none"])
-    with pytest.raises(GatecastError, match="log1p.*Received: -2"):
-        require_transformable(fit, ["none", "log1p"])
 
 
 def test_overlapping_windows_are_worth_the_horizons_they_span(tmp_path: Path) -> None:

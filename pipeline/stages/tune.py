@@ -5,14 +5,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.executor import Workers, workers
 from pipeline.params import Params, load_params
 from pipeline.progress import Progress
 from pipeline.scratch import scratch
-from pipeline.search import Ledger, Outcome, Proposal, search, summarise
+from pipeline.search import Ledger, Outcome, Proposal, fit_space, search, summarise
 from pipeline.stages import run_stage
 from pipeline.storage import write_json
-from pipeline.windows import load_fit, require_transformable
+from pipeline.windows import load_fit
 from pipeline.worker import prepare, run_trial
 
 FIT = Path("data/windows/fit")
@@ -20,9 +22,14 @@ FIT = Path("data/windows/fit")
 
 def main() -> None:
     params, cell = load_params(), sys.argv[1]
-    tune, space = params.tune, params.tune.space[cell]
-    fit = load_fit(FIT)
-    require_transformable(fit, space.transform)
+    tune, fit = params.tune, load_fit(FIT)
+    space = fit_space(
+        tune.space[cell],
+        season_length=params.evaluate.season_length,
+        longest=max(fit.train.context_length, fit.train.horizon),
+        lowest=float(np.nanmin(fit.train.values)),
+        series_count=len(fit.ids),
+    )
     budgetless = tune.model_dump(
         mode="json", exclude={"space", "max_trials"}
     )  # more trials go on from the earlier ones
@@ -59,7 +66,8 @@ def run_round(
     ]
     for i, result in pool.map(run_trial, calls):
         outcome = result if isinstance(result, Outcome) else Outcome(None, 0, None, describe(result))
-        progress.step(f"{proposals[i].trial}", score=outcome.score, note=outcome.error or f"{outcome.epochs} epochs")
+        note = f"failed: {outcome.error}" if outcome.error else f"{outcome.epochs} epochs"
+        progress.step(f"{proposals[i].trial}", score=outcome.score, note=note)
         yield i, outcome
 
 

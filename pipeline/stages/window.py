@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from pipeline.covariates import Known
 from pipeline.params import load_params
-from pipeline.series import load_panel
+from pipeline.series import Columns, load_panel
 from pipeline.stages import run_stage
 from pipeline.windows import require_season, save_windows
 
@@ -17,6 +19,18 @@ def main() -> None:
     require_season(frame.groupby("unique_id").size().max() - params.window.test_size, params.evaluate.season_length)
     ids, lengths = np.unique(frame["unique_id"].to_numpy(dtype=str), return_counts=True)
     ends = np.cumsum(lengths)[:-1]
+    roles = Columns.from_json(panel.audit["columns"])
+    columns = [*roles.past_covariates, *roles.future_covariates]
+    known = Known(
+        past=tuple(columns),
+        future=roles.future_covariates,
+        values=np.split(frame[columns].to_numpy(dtype=np.float64), ends) if columns else (),
+        categorical={
+            name: [None if pd.isna(word) else str(word) for word in panel.statics[name]]
+            for name in roles.static_categorical
+        },
+        numeric={name: panel.statics[name].to_numpy(dtype=np.float64) for name in roles.static_numeric},
+    )
     save_windows(
         [str(name) for name in ids],
         np.split(frame["y"].to_numpy(dtype=np.float64), ends),
@@ -24,6 +38,7 @@ def main() -> None:
         params.window,
         meta={"freq": panel.freq, "timezone": panel.timezone},
         folder=Path("data/windows"),
+        known=known,
     )
 
 

@@ -1,0 +1,56 @@
+"""The networks of an ensemble, trained side by side; what is finished is not trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import GatecastError
+from pipeline.executor import workers
+from pipeline.progress import Progress
+from pipeline.storage import read_json
+
+
+def train_members(
+    stage: str,
+    calls: Mapping[int, tuple[Any, ...]],
+    *,
+    function: Callable[..., dict[str, Any]],
+    initializer: Callable[..., None],
+    arguments: tuple[Any, ...],
+    parallel: int,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Trains a network per seed.
+
+    Args:
+        stage: its name and cell, for messages.
+        calls: by seed the arguments of `function`.
+        function: trains one network into `folder` and gives its record, which it writes to `seed-N.json` last.
+        initializer: is called in each process first, with `arguments`.
+        arguments: of `initializer`.
+        parallel: networks side by side.
+        folder: of finished work.
+
+    Returns:
+        The records in the order of `calls`.
+
+    Raises:
+        GatecastError: a network could not be trained.
+    """
+    records = {seed: read_json(path) for seed in calls if (path := folder / f"seed-{seed}.json").exists()}
+    missing = [seed for seed in calls if seed not in records]
+    progress = Progress(stage, "seed", total=len(calls), done=len(records))
+    if missing:
+        with workers(parallel, initializer=initializer, arguments=arguments) as pool:
+            for i, result in pool.map(function, [calls[seed] for seed in missing]):
+                if isinstance(result, GatecastError):
+                    raise result
+                if isinstance(result, Exception):
+                    raise GatecastError(f"{stage}: seed {missing[i]} failed: {result}") from result
+                records[missing[i]] = result
+                epochs = result["epochs"]
+                note = f"{epochs if isinstance(epochs, int) else len(epochs)} epochs"
+                progress.step(str(missing[i]), score=result.get("val_loss"), note=note)
+    return [records[seed] for seed in calls]
