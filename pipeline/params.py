@@ -263,7 +263,7 @@ class SearchSpace(_Section):
 class TuneParams(_Section):
     """The hyperparameter search."""
 
-    algorithm: Literal["random", "bayesian", "hyperband"]
+    algorithm: Literal["local", "random", "bayesian", "hyperband"]
     max_trials: Annotated[int, Ge(1)]
     parallel: Annotated[int, Ge(1)]
     seed: Seed

@@ -260,6 +260,10 @@ def _oracle(params: TuneParams, space: SearchSpace, folder: str) -> keras_tuner.
         oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=params.max_epochs, **common)
     elif params.algorithm == "bayesian":
         oracle = keras_tuner.oracles.BayesianOptimizationOracle(max_trials=UNBOUNDED, **common)
+    elif params.algorithm == "local":
+        from pipeline.local_search import LocalSearchOracle
+
+        oracle = LocalSearchOracle(max_trials=UNBOUNDED, **common)
     else:
         oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=UNBOUNDED, **common)
     oracle.verbose = 0

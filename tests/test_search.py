@@ -13,7 +13,7 @@ from pipeline.search import Ledger, Outcome, Proposal, Row, fit_space, hparams_o
 
 COMMITTED = load_params(Path(__file__).parents[1] / "params.yaml").tune
 SPACE = COMMITTED.space["gru"]
-ALGORITHMS = ["random", "bayesian", "hyperband"]
+ALGORITHMS = ["local", "random", "bayesian", "hyperband"]
 
 
 class Killed(BaseException):
@@ -70,10 +70,31 @@ def test_the_budget_is_counted_in_completed_trials(algorithm: str, tmp_path: Pat
     assert [row["trial"] for row in rows] == sorted(row["trial"] for row in rows)
 
 
-def test_more_trials_go_on_from_the_earlier_ones(tmp_path: Path) -> None:
-    eight = run(tune_params(), Lab(), tmp_path / "ledger")
+def test_a_local_search_varies_two_hyperparameters_of_the_best_once_some_are_drawn(tmp_path: Path) -> None:
+    rows = run(tune_params("local", max_trials=20, parallel=1), Lab(), tmp_path / "local")
+    drawn = run(tune_params("random", max_trials=8, parallel=1), Lab(), tmp_path / "random")
+    assert [row["values"] for row in rows[:8]] == [row["values"] for row in drawn]
+    for number in range(8, 20):
+        best = min(rows[:number], key=lambda row: row["score"])["values"]
+        changed = {name for name, value in rows[number]["values"].items() if value != best[name]}
+        assert 1 <= len(changed) <= 2  # a step in a range may end where it began
+    scores = [row["score"] for row in rows]
+    assert sum(scores[8:]) / 12 < 0.5 * sum(scores[:8]) / 8
+
+
+def test_the_steps_of_a_local_search_stay_inside_the_space(tmp_path: Path) -> None:
+    space = SPACE.model_copy(update={"units": IntRange(min=5, max=9, step=2), "dropout": (0.0, 0.5)})
+    for row in run(tune_params("local", max_trials=40), Lab(), tmp_path / "ledger", space):
+        assert row["values"]["units"] in {5, 7, 9}
+        assert row["values"]["dropout"] in {0.0, 0.5}
+        assert SPACE.learning_rate.min <= row["values"]["learning_rate"] <= SPACE.learning_rate.max  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("algorithm", ["local", "random"])
+def test_more_trials_go_on_from_the_earlier_ones(algorithm: str, tmp_path: Path) -> None:
+    eight = run(tune_params(algorithm), Lab(), tmp_path / "ledger")
     lab = Lab()
-    twelve = run(tune_params(max_trials=12), lab, tmp_path / "ledger")
+    twelve = run(tune_params(algorithm, max_trials=12), lab, tmp_path / "ledger")
     assert [r["values"] for r in twelve[:8]] == [r["values"] for r in eight]
     assert len(lab.ran) == 4
 
