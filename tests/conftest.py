@@ -11,7 +11,8 @@ from hypothesis import settings
 from shops import Project, build_project, shop_frame
 
 from pipeline.params import WindowParams
-from pipeline.windows import FitSet, load_fit, save_windows
+from pipeline.splits import save_windows
+from pipeline.windows import FitSet, load_fit
 
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pipeline.params import EvaluateParams, Params, WindowParams, load_params
-from pipeline.windows import FitSet, Floats, TestSet, load_fit, load_test, save_windows
+from pipeline.splits import save_windows
+from pipeline.windows import FitSet, Floats, TestSet, load_fit, load_test
 
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 SEASON = 6

@@ -18,9 +18,10 @@ from pipeline.linear_map import LinearMap, fit_linear_maps, normalise
 from pipeline.metrics import score
 from pipeline.params import load_params
 from pipeline.seasonal import fill_missing, seasonal_drift, seasonal_naive
+from pipeline.splits import save_windows
 from pipeline.stages import baselines as stage
 from pipeline.storage import sha256_of
-from pipeline.windows import Floats, load_fit, load_test, save_windows
+from pipeline.windows import Floats, load_fit, load_test
 
 ALPHAS = (0.1, 10.0, 1000.0)
 seeds = st.integers(0, 2**32 - 1)

@@ -13,8 +13,9 @@ from pipeline.covariates import Known
 from pipeline.hparams import Hparams, Inputs, NetworkSpec
 from pipeline.network import SegmentNetwork, network_weights, pinball_loss
 from pipeline.params import WindowParams
+from pipeline.splits import save_windows
 from pipeline.training import Epoch, NonFiniteLossError, Trained, fit_network
-from pipeline.windows import FitSet, Windows, load_fit, save_windows
+from pipeline.windows import FitSet, Windows, load_fit
 
 HPARAMS = Hparams(6, 16, 1, 0.1, 0.02, 16, 24, "last", "none", "plain", "none", "none", "none")
 RULE: dict[str, Any] = {"seed": 1, "max_epochs": 4, "patience": 4, "windows_per_epoch": None}
@@ -95,6 +96,19 @@ def test_more_windows_per_epoch_than_there_are_draw_some_again(small_fit: FitSet
     assert len(drawn) == (2 * count + 32) // 16 * 16
     assert set(counts) == {2, 3}
     assert len(np.unique(training._batches(small_fit.train, 16, None, rng))) == count // 16 * 16
+
+
+def test_of_a_large_split_the_same_windows_are_looked_at_each_time(
+    small_fit: FitSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = SegmentNetwork(small_fit.spec("gru", (0.1, 0.5, 0.9), HPARAMS))
+    loss_of = training._loss(network, small_fit.val, small_fit.loss_scale)
+    each = np.array([float(loss_of(tf.constant([row]), False)) for row in range(len(small_fit.val))])
+    assert training._validation(network, small_fit.val, small_fit.loss_scale)() == pytest.approx(each.mean(), rel=1e-5)
+    monkeypatch.setattr(training, "VAL_WINDOWS", 9)
+    few = [training._validation(network, small_fit.val, small_fit.loss_scale)() for _ in range(2)]
+    chosen = np.random.default_rng(0).choice(len(each), 9, replace=False)
+    assert few == pytest.approx([each[chosen].mean()] * 2, rel=1e-5)
 
 
 COVARIATES = replace(HPARAMS, segment_length=4, context_used=22, units=8, calendar="auto", identity="embedding")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
-from pipeline.windows import Floats, load_fit, load_test, save_windows, split_positions
+from pipeline.splits import save_windows, split_positions
+from pipeline.windows import Floats, load_fit, load_test
 
 
 @st.composite

@@ -8,8 +8,8 @@ import pandas as pd
 from pipeline.covariates import Known
 from pipeline.params import load_params
 from pipeline.series import Columns, load_panel
+from pipeline.splits import require_season, save_windows
 from pipeline.stages import run_stage
-from pipeline.windows import require_season, save_windows
 
 
 def main() -> None:

@@ -1,0 +1,162 @@
+"""Cutoffs and splits: a panel -> what tuning and training may see, and what only evaluation may see."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.covariates import Known, describe, save_covariates
+from pipeline.errors import GatecastError
+from pipeline.params import WindowParams
+from pipeline.storage import replacing, write_json
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def cutoffs_from_end(first: int, last: int, step: int) -> Ints:
+    """Positions of first target steps from `last` back to `first`, `step` apart, ascending."""
+    return np.arange(last, first - 1, -step, dtype=np.int64)[::-1]
+
+
+def split_positions(length: int, params: WindowParams) -> tuple[Ints, Ints, Ints]:
+    """First target steps of the training, validation and test windows of a series of `length` steps."""
+    p = params
+    test_start = length - p.test_size
+    val_start = test_start - p.val_size
+    return (
+        cutoffs_from_end(max(p.min_context, 1), val_start - p.horizon, p.stride),
+        cutoffs_from_end(max(val_start, 1), test_start - p.horizon, p.step_size),
+        cutoffs_from_end(max(test_start, 1), length - p.horizon, p.step_size),
+    )
+
+
+def save_windows(
+    ids: list[str],
+    series: list[Floats],
+    times: list[NDArray[Any]],
+    params: WindowParams,
+    *,
+    meta: dict[str, Any],
+    folder: Path,
+    known: Known | None = None,
+) -> None:
+    """Splits every series and writes `folder/fit` and `folder/test`.
+
+    Args:
+        ids: [S] names of the series.
+        series: for each series its values on the regular grid; NaN is missing.
+        times: for each series its timestamps.
+        params: lengths, in steps from each series' end.
+        meta: frequency and time zone of the panel.
+        folder: where both outputs go.
+        known: covariates; None for none.
+
+    Raises:
+        GatecastError: a split has no window.
+    """
+    positions = [split_positions(len(values), params) for values in series]
+    fit_lengths = [max(len(values) - params.test_size, 0) for values in series]
+    fit_values = [values[:length] for values, length in zip(series, fit_lengths, strict=True)]
+    longest = max(map(len, series))
+    if params.context_length > longest:
+        raise GatecastError(
+            f"window.context_length {params.context_length} is longer than every series; the longest has {longest} "
+            "steps. Make it shorter"
+        )
+    needed = params.min_context + params.horizon + params.val_size + params.test_size
+    splits = {}
+    for place, (name, values) in enumerate((("training", fit_values), ("validation", fit_values), ("test", series))):
+        splits[name] = usable(values, [p[place] for p in positions], params)
+        if not len(splits[name]):
+            raise GatecastError(
+                f"no {name} window with an observed value: the longest of {len(series)} series has {longest} steps, "
+                f"and window.min_context {params.min_context} + horizon {params.horizon} + val_size {params.val_size} "
+                f"+ test_size {params.test_size} need {needed}; make them smaller or bring longer series"
+            )
+    train_lengths = [max(length - params.val_size, 0) for length in fit_lengths]
+    train_parts = [values[:length] for values, length in zip(series, train_lengths, strict=True)]
+    shape: dict[str, Any] = {"context_length": params.context_length, "horizon": params.horizon}
+    known = known or Known()
+    places = np.searchsorted(starts_of(np.array(fit_lengths)), splits["training"], side="right") - 1
+    shape["covariates"] = describe(known, train_lengths, [ids[place] for place in np.unique(places)])
+    fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True)]
+    refit = [cutoffs_from_end(max(params.min_context, 1), n - params.horizon, params.stride) for n in fit_lengths]
+    log.info(
+        "window: %s training, %s validation, %s test windows; %s of %s series are too short to train on",
+        *(f"{len(splits[name]):,}" for name in ("training", "validation", "test")),
+        f"{sum(not len(p[0]) for p in positions):,}",
+        f"{len(series):,}",
+    )
+    with replacing(folder / "fit") as out:
+        described = {**meta, **shape, "range": _span(fit_times)}
+        _write_part(out, ids, fit_values, times=fit_times, meta=described, known=known.cut(fit_lengths))
+        np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
+        np.save(out / "loss_scale.npy", np.array([_std(values) for values in train_parts]))
+        np.save(out / "train.npy", splits["training"])
+        np.save(out / "val.npy", splits["validation"])
+        np.save(out / "refit.npy", usable(fit_values, refit, params))
+    with replacing(folder / "test") as out:
+        described = {**meta, **shape, "range": _span(times)}
+        _write_part(out, ids, series, times=times, meta=described, known=known)
+        np.save(out / "fit_lengths.npy", np.array(fit_lengths, np.int64))
+        np.save(out / "test.npy", splits["test"])
+
+
+def require_season(longest_history: int, season_length: int) -> None:
+    """Checks, before anything is trained, that the seasonal naive forecast which scales MASE exists.
+
+    Raises:
+        GatecastError: no series has two values a season apart before its test part.
+    """
+    if 0 < longest_history <= season_length:
+        raise GatecastError(
+            f"evaluate.season_length {season_length} is as long as all the history before the test part, of at most "
+            f"{longest_history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
+        )
+
+
+def usable(values: list[Floats], positions: list[Ints], params: WindowParams) -> Ints:
+    """Flat first target steps [N] of the windows with something observed in context and in target."""
+    starts = starts_of(np.array([len(v) for v in values], np.int64))
+    seen = np.concatenate([[0], np.cumsum(np.isfinite(np.concatenate(values)))])
+    flat = np.concatenate([p + start for p, start in zip(positions, starts, strict=True)])
+    first = np.repeat(starts, [len(p) for p in positions])
+    context = seen[flat] - seen[np.maximum(flat - params.context_length, first)]
+    target = seen[flat + params.horizon] - seen[flat]
+    kept: Ints = flat[(context > 0) & (target > 0)]
+    return kept
+
+
+def _write_part(
+    out: Path, ids: list[str], values: list[Floats], *, times: list[NDArray[Any]], meta: dict[str, Any], known: Known
+) -> None:
+    out.mkdir()
+    np.save(out / "values.npy", np.concatenate(values))
+    np.save(out / "lengths.npy", np.array([len(v) for v in values], np.int64))
+    np.save(out / "ds.npy", np.concatenate(times))
+    save_covariates(known, meta["covariates"], out, count=len(ids))
+    write_json(ids, out / "ids.json")
+    write_json(meta, out / "meta.json")
+
+
+def _span(times: list[NDArray[Any]]) -> dict[str, str]:
+    """The first and the last timestamp of all series."""
+    some = [t for t in times if len(t)]
+    return {"start": str(min(t[0] for t in some)), "end": str(max(t[-1] for t in some))}
+
+
+def starts_of(lengths: Ints) -> Ints:
+    """Where each series begins in flat values, given the steps of each."""
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+
+
+def _std(values: Floats) -> float:
+    observed = values[np.isfinite(values)]
+    return float(np.std(observed)) if len(observed) else 0.0
