@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,8 +35,8 @@ def run_stage(main: Callable[[], None]) -> None:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("interrupted; `dvc repro` goes on where this was", file=sys.stderr, flush=True)
-        # Python waits for the threads of a process pool, which a signal may have left waiting for each other.
-        last_resort = threading.Timer(5, os._exit, [130])
-        last_resort.daemon = True
-        last_resort.start()
-        raise SystemExit(130) from None
+        # Not by SystemExit: Python would wait for the threads of a process pool, which a signal may have left waiting
+        # for each other, or closing what they are woken by. All finished work is on the disk.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(130)
