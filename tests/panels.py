@@ -7,10 +7,23 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pipeline.params import EvaluateParams, Params, WindowParams, load_params
+from pipeline.params import EvaluateParams, Params, RepairParams, WindowParams, load_params
 from pipeline.splits import save_windows
 from pipeline.windows import FitSet, Floats, TestSet, load_fit, load_test
 
+# What can be repaired is, but for series that are too short.
+LENIENT = RepairParams(
+    duplicate_rows="drop",
+    conflicting_rows="mean",
+    null_time="drop",
+    bad_time="drop",
+    off_grid="drop",
+    bad_value="missing",
+    infinite="missing",
+    gaps="missing",
+    constant="keep",
+    short="error",
+)
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 SEASON = 6
 WINDOW = WindowParams(context_length=13, horizon=5, val_size=20, test_size=20, step_size=1, stride=1, min_context=3)

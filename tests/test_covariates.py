@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from panels import LENIENT
 
 from pipeline.errors import DataError
 from pipeline.future import build_future
@@ -22,18 +23,6 @@ from pipeline.series import Columns, Panel, build_panel, future_times, load_pane
 from pipeline.sources import read_source
 from pipeline.storage import sha256_of
 
-LENIENT = RepairParams(
-    duplicate_rows="drop",
-    conflicting_rows="mean",
-    null_time="drop",
-    bad_time="drop",
-    off_grid="drop",
-    bad_value="missing",
-    infinite="missing",
-    gaps="missing",
-    constant="keep",
-    short="drop",
-)
 STRICT = LENIENT.model_copy(update={"conflicting_rows": "error", "bad_value": "error", "infinite": "error"})
 SHOPS = Columns("shop", ("day",), None, None, ("sold",), "D", ("price",), ("open",), ("town",), ("area",))
 BASE = load_params(Path(__file__).parents[1] / "params.yaml").data
@@ -270,7 +259,8 @@ def test_every_target_of_a_row_has_its_covariates() -> None:
 
 def test_series_that_are_dropped_leave_no_statics() -> None:
     frame = pd.concat([shops(), shops(shop="b", town="Bonn").iloc[:2]])
-    assert panel_of(frame, min_history=3).statics.to_dict("list") == {
+    dropping = LENIENT.model_copy(update={"short": "drop"})
+    assert panel_of(frame, repair=dropping, min_history=3).statics.to_dict("list") == {
         "unique_id": ["a"],
         "town": ["Ulm"],
         "area": [40],

@@ -11,24 +11,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from panels import LENIENT
 
 from pipeline.errors import DataError
 from pipeline.params import RepairParams, load_params
 from pipeline.series import Columns, Panel, build_panel, future_times, load_panel, save_panel, to_user_time
 from pipeline.storage import sha256_of
 
-LENIENT = RepairParams(
-    duplicate_rows="drop",
-    conflicting_rows="mean",
-    null_time="drop",
-    bad_time="drop",
-    off_grid="drop",
-    bad_value="missing",
-    infinite="missing",
-    gaps="missing",
-    constant="keep",
-    short="error",
-)
 FREQUENCIES = ["h", "30min", "15min", "2h", "D", "7D", "W-SAT", "2W-SUN", "B", "MS", "ME", "2MS", "QS-FEB", "YE", "SMS"]
 ZONES = ["Australia/Melbourne", "America/New_York"]
 
