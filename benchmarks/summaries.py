@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.benchmark import Json, Metric
-from pipeline.comparison import relative_difference
+from pipeline.decision import relative_difference
 
 Figures = Mapping[str, Mapping[str, Json]]  # by cell: the ensemble's, and each seed's
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.evaluation import Evaluation, count_windows, forecast_frame, score_test, stack
 from pipeline.linear_map import LinearMap, chunks, fit_linear_maps, normalise
+from pipeline.losses import Losses, measure_losses
 from pipeline.metrics import Scores, rounded, score
 from pipeline.seasonal import seasonal_drift, seasonal_naive
 from pipeline.windows import FitSet, Floats, TestSet, Windows
@@ -75,7 +76,7 @@ def evaluate_baselines(
 
     Returns:
         Metrics by baseline on the test part, the same under `validation` (whose intervals were fitted there),
-        `ridge_alpha` and the numbers of windows; forecasts of the test part, and errors by step and by series.
+        `ridge_alpha` and the numbers of windows; forecasts of the test part, errors by step and by series, and losses.
     """
     ridge = choose_linear_map(fit, alphas=alphas, season_length=season_length)
     points: dict[str, PointForecaster] = {
@@ -85,6 +86,7 @@ def evaluate_baselines(
     }
     validation: dict[str, Scores] = {}
     errors: dict[str, Scores] = {}
+    losses: dict[str, Losses] = {}
     forecasts: dict[str, Floats] = {}
     for name, forecaster in points.items():
         median, scale = _forecast(fit.val, forecaster)
@@ -95,6 +97,7 @@ def evaluate_baselines(
         )
         forecasts[name] = _spread(*_forecast(test.windows, forecaster), offsets)
         errors[name] = score_test(test, forecasts[name], quantiles=quantiles, season_length=season_length)
+        losses[name] = measure_losses(test, forecasts[name], quantiles=quantiles, season_length=season_length)
     metrics = {
         **{name: scores.to_json() for name, scores in errors.items()},
         "validation": {name: scores.to_json() for name, scores in validation.items()},
@@ -106,6 +109,8 @@ def evaluate_baselines(
         forecasts=forecast_frame(test, forecasts, quantiles=quantiles),
         steps=stack({name: scores.per_step for name, scores in errors.items()}),
         series=stack({name: scores.per_series for name, scores in errors.items()}),
+        losses=stack({name: found.windows for name, found in losses.items()}),
+        horizon=stack({name: found.horizon for name, found in losses.items()}),
     )
 
 

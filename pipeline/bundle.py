@@ -19,7 +19,6 @@ from pipeline.storage import replacing, sha256_of, write_json
 SCHEMA = 1
 GRAPH = "forecaster.onnx"
 DESCRIPTION = "forecaster.json"
-_SPEC = ("cell", "context_length", "horizon", "quantiles", "hparams", "inputs")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def load_bundle(folder: Path) -> Bundle:
             f"run `dvc repro` with this version, or install the version that wrote it"
         )
     try:
-        spec = NetworkSpec.from_json({key: meta[key] for key in _SPEC})
+        spec = NetworkSpec.from_json(meta)
         expected = meta["files"][GRAPH]
     except (KeyError, TypeError) as error:
         raise BundleError(f"{path} is incomplete: {error}; {_restore(folder)}") from None

@@ -1,4 +1,4 @@
-"""Cells and baselines side by side, and which cell is best on validation."""
+"""Cells and baselines side by side: what the stages before left of them, and tables of it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,51 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.budget import search_table
 from pipeline.cells import CELLS
 from pipeline.errors import GatecastError
-from pipeline.metrics import rounded, to_csv
+from pipeline.evidence import Measured
+from pipeline.hparams import NetworkSpec
+from pipeline.losses import load_losses
+from pipeline.metrics import to_csv
 from pipeline.storage import read_json, replacing, write_json
-from pipeline.tables import align_rows, format_figure
+from pipeline.tables import align_rows
 
-SCHEMA = 1
 BASELINES = ("seasonal_naive", "seasonal_drift", "ridge")
-AUDIT_KEYS = ("series", "steps", "missing", "rows", "repairs")  # without the figures of every series
 
 Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """What a cell has beside its errors.
+
+    Attributes:
+        seeds: of the networks.
+        parameters: trainable numbers in one network.
+        spec: of every network.
+        tuned: the result of its search.
+        curves: learning curves, one row per seed and epoch.
+    """
+
+    seeds: tuple[int, ...]
+    parameters: int
+    spec: NetworkSpec
+    tuned: Json
+    curves: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class View:
+    """A fair view: other networks of the same cells.
+
+    Attributes:
+        networks: by cell what its network is and costs.
+        measured: by cell its losses on the test part.
+    """
+
+    networks: Mapping[str, Json]
+    measured: Mapping[str, Measured]
 
 
 @dataclass(frozen=True)
@@ -32,20 +66,22 @@ class Entry:
             `seeds_sd`.
         validation: its metrics on the validation part.
         steps: on the test part, one row per forecast (the ensemble or the baseline itself, then every seed) and step.
-        seeds: of the networks; none for a baseline.
-        parameters: trainable numbers in one network; None for a baseline.
-        trials: completed trials of the search; None for a baseline.
-        curves: learning curves, one row per seed and epoch; None for a baseline.
+        measured: its losses on the test part.
+        cell: what else a cell has; None for a baseline.
     """
 
     name: str
     test: Json
     validation: Json
     steps: pd.DataFrame
-    seeds: tuple[int, ...] = ()
-    parameters: int | None = None
-    trials: int | None = None
-    curves: pd.DataFrame | None = None
+    measured: Measured
+    cell: CellFacts | None = None
+
+    @property
+    def facts(self) -> CellFacts:
+        """Of a cell."""
+        assert self.cell is not None
+        return self.cell
 
 
 @dataclass(frozen=True)
@@ -56,11 +92,13 @@ class Comparison:
         cells: in the order of params.yaml.
         baselines: what they have to beat.
         metric: what decides which cell is best.
+        views: fair views by name.
     """
 
     cells: Sequence[Entry]
     baselines: Sequence[Entry]
     metric: str
+    views: Mapping[str, View]
 
     @property
     def entries(self) -> list[Entry]:
@@ -78,21 +116,28 @@ class Comparison:
         return min(self.baselines, key=lambda baseline: float(baseline.validation[self.metric]))
 
 
-def load_comparison(models: Path, *, cells: Sequence[str], metric: str) -> Comparison:
+def load_comparison(models: Path, *, cells: Sequence[str], metric: str, views: Sequence[str] = ()) -> Comparison:
     """Reads what the stages before left; only the cells named are read.
 
     Args:
         models: the folder with `evaluation`, `tuned` and `trained`.
         cells: names of the cells.
         metric: what decides which cell is best on validation.
+        views: names of the fair views.
 
     Returns:
-        Cells and baselines.
+        Cells, baselines and views.
 
     Raises:
         GatecastError: a file is missing, or the metric is undefined for a model on validation.
     """
-    loaded = Comparison([_load_cell(models, cell) for cell in cells], _load_baselines(models / "evaluation"), metric)
+    folder = models / "evaluation"
+    loaded = Comparison(
+        cells=[_load_cell(models, cell) for cell in cells],
+        baselines=_load_baselines(folder),
+        metric=metric,
+        views={view: _load_view(folder, view, cells) for view in views},
+    )
     for entry in loaded.entries:
         if entry.validation[metric] is None:
             raise GatecastError(
@@ -130,7 +175,7 @@ def steps_table(comparison: Comparison) -> pd.DataFrame:
     for entry in comparison.entries:
         own = entry.steps["forecast"].isin(("ensemble", entry.name))
         line = entry.steps[own].set_index("step")["mase"]
-        band = entry.steps[~own if entry.seeds else own].groupby("step")["mase"]
+        band = entry.steps[~own if entry.cell else own].groupby("step")["mase"]
         parts.append(pd.DataFrame({"model": entry.name, "mase": line, "lo": band.min(), "hi": band.max()}))
     return pd.concat(parts).rename_axis("step").reset_index()
 
@@ -144,68 +189,8 @@ def curves_table(comparison: Comparison) -> pd.DataFrame:
     Returns:
         `model, seed, epoch, loss, val_loss` of the cells, in units of each series' standard deviation.
     """
-    parts = [entry.curves.assign(model=entry.name) for entry in comparison.entries if entry.curves is not None]
+    parts = [cell.facts.curves.assign(model=cell.name) for cell in comparison.cells]
     return pd.concat(parts)[["model", "seed", "epoch", "loss", "val_loss"]].reset_index(drop=True)
-
-
-def decide(comparison: Comparison, *, served: str, audit: Json) -> dict[str, Any]:
-    """What is decided and what it rests on.
-
-    Args:
-        comparison: what is compared.
-        served: `best`, or the name of a cell.
-        audit: what ingest counted and repaired.
-
-    Returns:
-        A JSON object: `schema`; `best_on_validation` and `served`, names of cells; `metric`, which decides;
-        `relative_difference`, (best - second) / second in that metric on the test part, of the two best cells on
-        validation, so below 0 where the best is better there too, and null for a single cell; `n_cutoffs` and
-        `n_series` of the test part; `seeds`; `baseline`, the best on validation with its metric on both parts and
-        whether it beats the best cell on validation; `audit`.
-    """
-    metric, ranked, baseline = comparison.metric, comparison.ranked, comparison.best_baseline
-    best = ranked[0]
-    decided: dict[str, Any] = rounded(
-        {
-            "schema": SCHEMA,
-            "best_on_validation": best.name,
-            "served": best.name if served == "best" else served,
-            "metric": metric,
-            "relative_difference": relative_difference(best.test[metric], ranked[1].test[metric])
-            if len(ranked) > 1
-            else None,
-            "n_cutoffs": best.test["n_cutoffs"],
-            "n_series": best.test["n_series"],
-            "seeds": list(best.seeds),
-            "baseline": {
-                "name": baseline.name,
-                "validation": baseline.validation[metric],
-                "test": baseline.test[metric],
-                "beats_best_cell_on_validation": baseline.validation[metric] < best.validation[metric],
-            },
-            "audit": {key: audit[key] for key in AUDIT_KEYS if key in audit},
-        }
-    )
-    return decided
-
-
-def relative_difference(a: float | None, b: float | None) -> float | None:
-    """How much larger an error a is than b, as a share of b; None where that is undefined."""
-    return None if a is None or b is None or b == 0 else (a - b) / b
-
-
-def describe(comparison: Comparison) -> str:
-    """One line: the best cell on validation, by how much, and how it did on test against the best baseline."""
-    metric, ranked, baseline = comparison.metric, comparison.ranked, comparison.best_baseline
-    best = ranked[0]
-    rank, margin = "the only cell", ""
-    if len(ranked) > 1:
-        rank, margin = "best", f", {_against(ranked[1].name, best.validation[metric], ranked[1].validation[metric])}"
-    return (
-        f"{best.name} is {rank} on validation ({metric} {format_figure(best.validation[metric])}{margin}); on test "
-        f"its {metric} is {format_figure(best.test[metric])}, "
-        f"{_against(baseline.name, best.test[metric], baseline.test[metric])}, the best baseline on validation."
-    )
 
 
 def with_training_time(table: pd.DataFrame, seconds: Mapping[str, float]) -> pd.DataFrame:
@@ -214,15 +199,17 @@ def with_training_time(table: pd.DataFrame, seconds: Mapping[str, float]) -> pd.
 
 
 def save_comparison(comparison: Comparison, verdict: Json, folder: Path) -> None:
-    """Writes `table.csv`, `steps.csv`, `curves.csv` and `verdict.json`."""
+    """Writes `table.csv`, `steps.csv`, `curves.csv`, `search.csv`, `spaces.json` and `verdict.json`."""
     tables = {
         "table": results_table(comparison),
         "steps": steps_table(comparison),
         "curves": curves_table(comparison),
+        "search": search_table({cell.name: cell.facts.tuned for cell in comparison.cells}),
     }
     for name, table in tables.items():
         with replacing(folder / f"{name}.csv") as beside:
             beside.write_text(to_csv(table), encoding="utf-8")
+    write_json({cell.name: cell.facts.tuned["space"] for cell in comparison.cells}, folder / "spaces.json")
     write_json(verdict, folder / "verdict.json")
 
 
@@ -256,31 +243,53 @@ def _table_row(entry: Entry, metric: str) -> dict[str, Any]:
         **{name: entry.test[name] for name in ("rmsse", "smape", "mae", "rmse", "scaled_crps")},
         "coverage_80": entry.test.get("coverage_80"),
         "width_80": entry.test.get("width_80"),
-        "parameters": entry.parameters,
-        "trials": entry.trials,
+        "parameters": entry.cell and entry.cell.parameters,
+        "trials": entry.cell and entry.cell.tuned["budget"]["completed"],
         f"validation_{metric}": entry.validation[metric],
     }
 
 
 def _load_cell(models: Path, cell: str) -> Entry:
     bundle = _read(models / "trained" / cell / "forecaster.json")
+    folder = models / "evaluation"
     return Entry(
         name=cell,
-        test=_read(models / "evaluation" / f"{cell}.json"),
+        test=_read(folder / f"{cell}.json"),
         validation=_read(models / "trained" / cell / "validation.json"),
-        steps=_read_csv(models / "evaluation" / f"{cell}-steps.csv"),
-        seeds=tuple(bundle["seeds"]),
-        parameters=bundle["parameters"],
-        trials=_read(models / "tuned" / f"{cell}.json")["budget"]["completed"],
-        curves=_read_csv(models / "trained" / cell / "curves.csv"),
+        steps=_read_csv(folder / f"{cell}-steps.csv"),
+        measured=Measured(
+            cell, load_losses(folder / f"{cell}-losses.parquet"), load_losses(folder / f"{cell}-horizon.parquet")
+        ),
+        cell=CellFacts(
+            seeds=tuple(bundle["seeds"]),
+            parameters=bundle["parameters"],
+            spec=NetworkSpec.from_json(bundle),
+            tuned=_read(models / "tuned" / f"{cell}.json"),
+            curves=_read_csv(models / "trained" / cell / "curves.csv"),
+        ),
     )
 
 
 def _load_baselines(folder: Path) -> list[Entry]:
     metrics, steps = _read(folder / "baselines.json"), _read_csv(folder / "baselines-steps.csv")
+    losses = load_losses(folder / "baselines-losses.parquet")
     return [
-        Entry(name, metrics[name], metrics["validation"][name], steps[steps["forecast"] == name]) for name in BASELINES
+        Entry(
+            name=name,
+            test=metrics[name],
+            validation=metrics["validation"][name],
+            steps=steps[steps["forecast"] == name],
+            measured=Measured(name, losses[losses["forecast"] == name]),
+        )
+        for name in BASELINES
     ]
+
+
+def _load_view(folder: Path, view: str, cells: Sequence[str]) -> View:
+    return View(
+        networks={cell: _read(folder / f"view-{view}-{cell}.json") for cell in cells},
+        measured={cell: Measured(cell, load_losses(folder / f"view-{view}-{cell}-losses.parquet")) for cell in cells},
+    )
 
 
 def _read(path: Path) -> Any:
@@ -315,9 +324,3 @@ def _result_row(name: str, entry: Json) -> list[str]:
 
 def _fixed(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _against(name: str, value: float | None, other: float | None) -> str:
-    share = relative_difference(value, other)
-    size = "against" if share is None else f"{abs(100 * share):.3g} % {'below' if share < 0 else 'above'}"
-    return f"{size} {name}'s {format_figure(other)}"

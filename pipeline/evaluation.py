@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.intervals import forecast_columns
+from pipeline.losses import Losses, average_horizons, measure_losses, save_losses
 from pipeline.metrics import Scores, rounded, score, to_csv
 from pipeline.storage import replacing, write_json
 from pipeline.windows import Floats, TestSet, Windows
@@ -51,6 +52,9 @@ class Evaluation:
         forecasts: one row per window and step: `unique_id, ds, cutoff, y` and a column per model and quantile.
         steps: one row per forecast and step of the horizon, with its errors; mean over series.
         series: one row per forecast and series, with its errors over all cutoffs and steps.
+        losses: one row per forecast and window: `forecast`, then as `Losses.windows`.
+        horizon: one row per cutoff and step, as `Losses.horizon`: of a cell the mean over its single networks; of the
+            baselines each after the other, told apart by a first column `forecast`.
         copies: with a copy head one row per future and past segment, both counted from the cutoff: `future_segment`,
             `past_segment` and the mean `weight` of the past one in the copy that the future one starts from; without
             rows for other heads, None for a baseline.
@@ -60,6 +64,8 @@ class Evaluation:
     forecasts: pd.DataFrame
     steps: pd.DataFrame
     series: pd.DataFrame
+    losses: pd.DataFrame
+    horizon: pd.DataFrame
     copies: pd.DataFrame | None = None
 
 
@@ -74,8 +80,8 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
     Returns:
         Metrics of the ensemble at the top level; under `uncalibrated` its intervals before calibration; under
         `per_seed` each network's alone (not calibrated), with `seeds_mean` and `seeds_sd` (sample standard
-        deviation, 0 for a single seed) over them; and what they are made of. `steps` has the ensemble and every
-        seed, `series` the ensemble.
+        deviation, 0 for a single seed) over them; and what they are made of. `steps` and `losses` have the ensemble
+        and every seed, `series` the ensemble.
 
     Raises:
         GatecastError: the forecaster's lengths are not those of the windows, or it forecasts a value that is not
@@ -87,17 +93,20 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
     def scores_of(forecast: Floats) -> Scores:
         return score_test(test, forecast, quantiles=forecaster.quantiles, season_length=season_length)
 
-    ensemble = scores_of(predicted["forecast"])
+    def losses_of(forecast: Floats) -> Losses:
+        return measure_losses(test, forecast, quantiles=forecaster.quantiles, season_length=season_length)
+
+    seeds = [str(seed) for seed in forecaster.meta["seeds"]]
+    forecasts = {"ensemble": predicted["forecast"], **dict(zip(seeds, predicted["members"], strict=True))}
+    scores = {name: scores_of(forecast) for name, forecast in forecasts.items()}
+    losses = {name: losses_of(forecast) for name, forecast in forecasts.items()}
     uncalibrated = scores_of(predicted["uncalibrated"]).overall
-    seeds = {
-        str(seed): scores_of(member)
-        for seed, member in zip(forecaster.meta["seeds"], predicted["members"], strict=True)
-    }
-    table = pd.DataFrame([scores.overall for scores in seeds.values()])
+    per_seed = {seed: scores[seed].overall for seed in seeds}
+    table = pd.DataFrame(list(per_seed.values()))
     metrics = {
-        **ensemble.to_json(),
+        **scores["ensemble"].to_json(),
         "uncalibrated": {name: uncalibrated[name] for name in UNCALIBRATED if name in uncalibrated},
-        "per_seed": {seed: scores.overall for seed, scores in seeds.items()},
+        "per_seed": per_seed,
         "seeds_mean": table.mean().to_dict(),
         "seeds_sd": table.std(ddof=min(1, len(table) - 1)).to_dict(),
         **count_windows(test),
@@ -105,8 +114,10 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
     return Evaluation(
         metrics=rounded(metrics),
         forecasts=forecast_frame(test, {forecaster.cell: predicted["forecast"]}, quantiles=forecaster.quantiles),
-        steps=stack({"ensemble": ensemble.per_step, **{seed: s.per_step for seed, s in seeds.items()}}),
-        series=stack({"ensemble": ensemble.per_series}),
+        steps=stack({name: found.per_step for name, found in scores.items()}),
+        series=stack({"ensemble": scores["ensemble"].per_series}),
+        losses=stack({name: found.windows for name, found in losses.items()}),
+        horizon=average_horizons([losses[seed].horizon for seed in seeds]),
         copies=copy_table(predicted.get(_COPY, np.zeros((1, 0, 0))).mean(axis=0)),
     )
 
@@ -174,10 +185,19 @@ def stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def save_evaluation(evaluation: Evaluation, folder: Path, *, name: str) -> None:
-    """Writes `name.json`, `name.parquet`, `name-steps.csv`, `name-series.csv` and, of a cell, `name-copy.csv`."""
+    """Writes an evaluation.
+
+    Args:
+        evaluation: of a cell or of the baselines.
+        folder: where to.
+        name: `name.json`, `name.parquet`, `name-losses.parquet`, `name-horizon.parquet`, `name-steps.csv`,
+            `name-series.csv` and, of a cell, `name-copy.csv` are written.
+    """
     write_json(evaluation.metrics, folder / f"{name}.json")
     with replacing(folder / f"{name}.parquet") as beside:
         evaluation.forecasts.to_parquet(beside, index=False, compression="zstd")
+    save_losses(evaluation.losses, folder / f"{name}-losses.parquet")
+    save_losses(evaluation.horizon, folder / f"{name}-horizon.parquet")
     tables = {"steps": evaluation.steps, "series": evaluation.series, "copy": evaluation.copies}
     for kind, table in tables.items():
         if table is None:

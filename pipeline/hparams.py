@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
@@ -122,11 +123,18 @@ class NetworkSpec:
         return asdict(self) | {"quantiles": list(self.quantiles), "inputs": inputs}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> NetworkSpec:
-        """Reads what `to_json` gave."""
-        parts = {
-            "quantiles": tuple(value["quantiles"]),
-            "hparams": Hparams(**value["hparams"]),
-            "inputs": Inputs(**{name: tuple(items) for name, items in value["inputs"].items()}),
-        }
-        return cls(**{**value, **parts})
+    def from_json(cls, value: Mapping[str, Any]) -> NetworkSpec:
+        """Reads what `to_json` gave; other keys beside it are left out.
+
+        Raises:
+            KeyError: a key is missing.
+            TypeError: a key inside is missing or unknown.
+        """
+        return cls(
+            cell=value["cell"],
+            context_length=value["context_length"],
+            horizon=value["horizon"],
+            quantiles=tuple(value["quantiles"]),
+            hparams=Hparams(**value["hparams"]),
+            inputs=Inputs(**{name: tuple(items) for name, items in value["inputs"].items()}),
+        )

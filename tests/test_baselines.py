@@ -258,6 +258,21 @@ def test_baselines_are_evaluated_side_by_side() -> None:
     np.testing.assert_array_equal(naive, expected)
 
 
+def test_losses_of_every_baseline_stand_one_after_the_other() -> None:
+    fit, test = window(random_series(np.random.default_rng(8), missing=0))
+    found = evaluate_baselines(fit, test, quantiles=QUANTILES, alphas=ALPHAS, season_length=SEASON)
+    names = ["seasonal_naive", "seasonal_drift", "ridge"]
+    for table in (found.losses, found.horizon):
+        assert table.columns[0] == "forecast"
+        assert list(table["forecast"].unique()) == names
+    assert found.losses["forecast"].value_counts().to_dict() == dict.fromkeys(names, len(test.windows))
+    naive = found.forecasts.assign(error=(found.forecasts["y"] - found.forecasts["seasonal_naive"]).abs())
+    by_window = naive["error"].to_numpy().reshape(len(test.windows), -1).mean(axis=1)
+    np.testing.assert_allclose(found.losses.loc[found.losses["forecast"] == "seasonal_naive", "mae"], by_window)
+    means = found.losses.groupby(["forecast", "unique_id"])["mase"].mean().groupby("forecast").mean()
+    assert means.to_dict() == pytest.approx({name: found.metrics[name]["mase"] for name in names})
+
+
 def test_the_baselines_of_the_committed_co2_data_have_their_known_errors(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     params = load_params(root / "params.yaml").window.model_copy(
@@ -284,5 +299,8 @@ def test_the_stage_writes_the_same_bytes_each_time(tmp_path: Path, monkeypatch: 
         stage.main()
         found.add(sha256_of(Path("models/evaluation")))
         files = sorted(path.name for path in Path("models/evaluation").iterdir())
-        assert files == ["baselines-series.csv", "baselines-steps.csv", "baselines.json", "baselines.parquet"]
+        assert files == [
+            *("baselines-horizon.parquet", "baselines-losses.parquet", "baselines-series.csv", "baselines-steps.csv"),
+            *("baselines.json", "baselines.parquet"),
+        ]
     assert len(found) == 1

@@ -12,8 +12,6 @@ from benchmarks.readme import replace_results, update_readme
 from pipeline.comparison import (
     Comparison,
     curves_table,
-    decide,
-    describe,
     load_comparison,
     load_training_seconds,
     render_results,
@@ -22,8 +20,12 @@ from pipeline.comparison import (
     steps_table,
     with_training_time,
 )
+from pipeline.cost import describe_cost, multiply_accumulates
+from pipeline.decision import decide, describe
 from pipeline.errors import GatecastError
-from pipeline.params import CompareParams, ServeParams, load_params
+from pipeline.hparams import Hparams, NetworkSpec
+from pipeline.losses import METRICS, save_losses
+from pipeline.params import ServeParams, load_params
 from pipeline.stages import compare as stage
 from pipeline.storage import read_json, sha256_of, write_json
 from pipeline.tables import align_rows, render_table
@@ -64,12 +66,59 @@ def write_cell(
     lines = {"ensemble": test, **{seed: entry["mase"] for seed, entry in per_seed.items()}}
     steps = [(name, step, mase * step) for name, mase in lines.items() for step in (1, 2, 3)]
     write_steps(models / "evaluation" / f"{cell}-steps.csv", steps)
-    write_json({"seeds": list(seeds), "parameters": 1234}, models / "trained" / cell / "forecaster.json")
+    write_losses(models / "evaluation", cell, {"ensemble": test, **{s: e["mase"] for s, e in per_seed.items()}})
+    bundle = {"seeds": list(seeds), "parameters": 1234, **spec_of(cell).to_json()}
+    write_json(bundle, models / "trained" / cell / "forecaster.json")
     write_json(figures(validation), models / "trained" / cell / "validation.json")
     curves = [f"{seed},{epoch},0.5,{0.6 / epoch},0.01\n" for seed in seeds for epoch in (1, 2)]
     (models / "trained" / cell / "curves.csv").write_text("seed,epoch,loss,val_loss,learning_rate\n" + "".join(curves))
-    write_json({"budget": {"requested": 8, "completed": 7}}, models / "tuned" / f"{cell}.json")
+    write_json(tuned(cell), models / "tuned" / f"{cell}.json")
     write_json({"seconds": 61.25}, models / "timings" / f"train-{cell}.json")
+
+
+def spec_of(cell: str, units: int = 16) -> NetworkSpec:
+    """A network of three steps ahead."""
+    hparams = Hparams(
+        **{"segment_length": 3, "units": units, "layers": 1, "dropout": 0.1, "learning_rate": 1e-3, "batch_size": 64},
+        **{"context_used": 12, "location": "last", "transform": "none", "head": "plain", "linear": "none"},
+        **{"calendar": "none", "identity": "none"},
+    )
+    return NetworkSpec(cell, 12, 3, (0.1, 0.5, 0.9), hparams)
+
+
+def tuned(cell: str, completed: int = 7) -> dict[str, Any]:
+    """The result of a search with one failed trial."""
+    scores = [0.6 - 0.01 * number for number in range(completed)]
+    trials = [{"status": "completed", "score": score, "epochs": 5, "windows": 100} for score in scores]
+    return {
+        "cell": cell,
+        "algorithm": "local",
+        "budget": {"requested": completed, "completed": completed, "failed": 1, "duplicate": 0},
+        "epoch_rule": {"max_epochs": 10, "patience": 4, "windows_per_epoch": 8192},
+        "space": {"units": [16]},
+        "trials": [*trials, {"status": "failed", "score": None, "epochs": 0, "windows": 0}],
+    }
+
+
+def write_losses(folder: Path, name: str, levels: dict[str, float]) -> None:
+    """Losses of 16 cutoffs of two series around a level per forecast, and along the horizon."""
+    shocks = 1 + 0.2 * np.random.default_rng(len(name)).standard_normal(32)
+    frames = []
+    for forecast, level in levels.items():
+        frame = pd.DataFrame({"forecast": forecast, "unique_id": np.repeat(["a", "b"], 16)})
+        frame["cutoff"] = np.tile(np.datetime64("2020-01-01") + np.arange(16), 2)
+        frames.append(frame.assign(steps=3, **dict.fromkeys(METRICS, level * shocks)))
+    save_losses(pd.concat(frames), folder / f"{name}-losses.parquet")
+    horizon = pd.DataFrame({"cutoff": np.repeat(np.arange(16), 3), "step": np.tile([1, 2, 3], 16)})
+    rng = np.random.default_rng(0)
+    save_losses(horizon.assign(**{m: rng.random(48) for m in METRICS}), folder / f"{name}-horizon.parquet")
+
+
+def write_view(models: Path, view: str, cell: str, *, units: int, test: float) -> None:
+    """What the stages of a fair view leave."""
+    folder = models / "evaluation"
+    write_losses(folder, f"view-{view}-{cell}", {"ensemble": test, "11": test, "12": test})
+    write_json(describe_cost(spec_of(cell, units)), folder / f"view-{view}-{cell}.json")
 
 
 def write_steps(path: Path, rows: list[tuple[str, int, float]]) -> None:
@@ -84,6 +133,7 @@ def write_models(models: Path) -> Path:
     metrics = {name: figures(test) for name, (_, test) in errors.items()}
     metrics["validation"] = {name: figures(validation) for name, (validation, _) in errors.items()}
     write_json({**metrics, "ridge_alpha": 1.0}, models / "evaluation" / "baselines.json")
+    write_losses(models / "evaluation", "baselines", {name: test for name, (_, test) in errors.items()})
     steps = [(name, step, test * step) for name, (_, test) in errors.items() for step in (1, 2, 3)]
     write_steps(models / "evaluation" / "baselines-steps.csv", steps)
     return models
@@ -94,16 +144,20 @@ def models(tmp_path: Path) -> Path:
     return write_models(tmp_path / "models")
 
 
-def load(models: Path, *cells: str, metric: str = "mase") -> Comparison:
-    return load_comparison(models, cells=cells or ("gru", "lstm"), metric=metric)
+def load(models: Path, *cells: str, metric: str = "mase", views: tuple[str, ...] = ()) -> Comparison:
+    return load_comparison(models, cells=cells or ("gru", "lstm"), metric=metric, views=views)
+
+
+def verdict_of(comparison: Comparison, *, served: str = "best") -> dict[str, Any]:
+    return decide(comparison, served=served, audit=AUDIT, rope=0.01, step_size=1, independent_series=False)
 
 
 def test_the_best_on_validation_is_decided_without_the_test_part(models: Path) -> None:
-    assert decide(load(models), served="best", audit=AUDIT)["best_on_validation"] == "lstm"
+    assert verdict_of(load(models))["best_on_validation"] == "lstm"
     write_cell(models, "lstm", validation=0.5, test=99.0)
-    assert decide(load(models), served="best", audit=AUDIT)["best_on_validation"] == "lstm"
+    assert verdict_of(load(models))["best_on_validation"] == "lstm"
     write_cell(models, "lstm", validation=0.56, test=0.01)
-    assert decide(load(models), served="best", audit=AUDIT)["best_on_validation"] == "gru"
+    assert verdict_of(load(models))["best_on_validation"] == "gru"
 
 
 def test_of_equal_cells_the_first_in_params_is_best(models: Path) -> None:
@@ -119,27 +173,68 @@ def test_the_metric_of_params_decides(models: Path) -> None:
 
 
 def test_the_verdict_says_what_was_decided_and_what_it_rests_on(models: Path) -> None:
-    assert decide(load(models), served="best", audit=AUDIT) == {
-        "schema": 1,
+    verdict = verdict_of(load(models))
+    rests_on = {
+        "schema": 2,
+        "verdict": "undecided",
+        "cell": None,
+        "recommended": "lstm",
         "best_on_validation": "lstm",
         "served": "lstm",
         "metric": "mase",
-        "relative_difference": pytest.approx((0.6 - 0.48) / 0.48),
+        "rope": 0.01,
+        "pair": ["lstm", "gru"],
         "n_cutoffs": 16,
         "n_series": 2,
+        "horizons_worth": pytest.approx(16 / 3),
         "seeds": [11, 12],
-        "baseline": {"name": "ridge", "validation": 0.52, "test": 0.5, "beats_best_cell_on_validation": False},
-        "audit": {key: AUDIT[key] for key in ("series", "steps", "missing", "rows", "repairs")},
+    }
+    assert {key: verdict[key] for key in rests_on} == rests_on
+    assert verdict["audit"] == {key: AUDIT[key] for key in ("series", "steps", "missing", "rows", "repairs")}
+    assert verdict["baseline"] == {
+        **{"name": "ridge", "validation": 0.52, "test": 0.5, "beats_best_cell_on_validation": False},
+        "differences": {"lstm": None, "gru": None},
+    }
+    assert verdict["budget"]["equal"] is True
+    assert verdict["budget"]["cells"]["gru"] == {
+        **{"requested": 7, "completed": 7, "failed": 1, "duplicate": 0, "epochs": 35, "windows": 700}
     }
 
 
+def test_searches_of_unequal_budget_are_refused(models: Path) -> None:
+    write_json(tuned("gru", completed=3), models / "tuned" / "gru.json")
+    verdict = verdict_of(load(models))
+    assert (verdict["verdict"], verdict["budget"]["equal"]) == ("undecided", False)
+    assert "completed trials: gru 3, lstm 7" in verdict["words"]
+
+
+def test_views_are_shown_beside_the_tuned_networks(models: Path) -> None:
+    for cell, units in (("lstm", 13), ("gru", 16)):
+        write_view(models, "equal_parameters", cell, units=units, test=0.5)
+    views = verdict_of(load(models, views=("equal_parameters",)))["views"]
+    assert list(views) == ["tuned", "equal_parameters"]
+    network = views["equal_parameters"]["cells"]["lstm"]
+    assert (network["units"], network["recurrent_steps"], network["segment_length"]) == (13, 5, 3)
+    assert network["multiply_accumulates"] == multiply_accumulates(spec_of("lstm", 13))
+    assert views["tuned"]["cells"]["gru"]["error"] == pytest.approx(0.63, rel=0.2)
+
+
+def test_the_search_table_and_both_spaces_are_written(models: Path, tmp_path: Path) -> None:
+    comparison = load(models)
+    save_comparison(comparison, verdict_of(comparison), tmp_path / "out")
+    search = pd.read_csv(tmp_path / "out/search.csv")
+    assert list(search) == ["model", "trials", "expected_best", "lo", "hi"]
+    assert search.groupby("model")["expected_best"].apply(lambda best: best.is_monotonic_decreasing).all()
+    assert read_json(tmp_path / "out/spaces.json") == {"gru": {"units": [16]}, "lstm": {"units": [16]}}
+
+
 def test_a_cell_named_in_serve_is_served_whatever_is_best(models: Path) -> None:
-    verdict = decide(load(models), served="gru", audit=AUDIT)
+    verdict = verdict_of(load(models), served="gru")
     assert (verdict["served"], verdict["best_on_validation"]) == ("gru", "lstm")
 
 
 def test_a_single_cell_differs_from_nothing(models: Path) -> None:
-    verdict = decide(load(models, "gru"), served="best", audit=AUDIT)
+    verdict = verdict_of(load(models, "gru"))
     assert (verdict["best_on_validation"], verdict["relative_difference"]) == ("gru", None)
     assert verdict["baseline"]["beats_best_cell_on_validation"] is True
 
@@ -183,7 +278,8 @@ def test_the_closing_line_names_the_best_cell_and_the_best_baseline(models: Path
     [
         *("evaluation/gru.json", "evaluation/gru-steps.csv", "evaluation/baselines.json"),
         *("evaluation/baselines-steps.csv", "tuned/gru.json", "trained/gru/forecaster.json"),
-        "trained/gru/validation.json",
+        *("trained/gru/validation.json", "evaluation/gru-losses.parquet", "evaluation/gru-horizon.parquet"),
+        "evaluation/baselines-losses.parquet",
     ],
 )
 def test_a_missing_file_is_named(models: Path, missing: str) -> None:
@@ -203,7 +299,7 @@ def test_undefined_figures_on_test_are_dashes(models: Path) -> None:
     metrics = read_json(models / "evaluation" / "gru.json")
     write_json({**metrics, "mase": None}, models / "evaluation" / "gru.json")
     comparison = load(models)
-    assert decide(comparison, served="best", audit=AUDIT)["relative_difference"] is None
+    assert verdict_of(comparison)["relative_difference"] is None
     assert re.search(r"^\| gru +\| +- \|", render_table(results_table(comparison)), re.MULTILINE)
 
 
@@ -219,10 +315,10 @@ def test_the_same_comparison_is_the_same_bytes_without_seconds(models: Path, tmp
     for number, seconds in enumerate((61.25, 99.5)):
         write_json({"seconds": seconds}, models / "timings" / "train-gru.json")
         comparison = load(models)
-        save_comparison(comparison, decide(comparison, served="best", audit=AUDIT), tmp_path / str(number))
+        save_comparison(comparison, verdict_of(comparison), tmp_path / str(number))
     assert sha256_of(tmp_path / "0") == sha256_of(tmp_path / "1")
     assert sorted(path.name for path in (tmp_path / "0").iterdir()) == [
-        *("curves.csv", "steps.csv", "table.csv", "verdict.json")
+        *("curves.csv", "search.csv", "spaces.json", "steps.csv", "table.csv", "verdict.json")
     ]
     assert "61.25" not in "".join(path.read_text() for path in (tmp_path / "0").iterdir())
 
@@ -231,18 +327,20 @@ def test_the_stage_prints_the_table_with_its_training_time_and_one_closing_line(
     models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params = load_params(Path(__file__).parents[1] / "params.yaml").model_copy(
-        update={"cells": ("lstm", "gru"), "compare": CompareParams(metric="mase"), "serve": ServeParams(cell="gru")}
+        update={"cells": ("lstm", "gru"), "serve": ServeParams(cell="gru")}
     )
     monkeypatch.chdir(models.parent)
     monkeypatch.setattr(stage, "load_params", lambda: params)
     write_json(AUDIT, Path("data/series/audit.json"))
     stage.main()
-    *table, gap, line = capsys.readouterr().out.splitlines()
+    *table, gap, line, verdict = capsys.readouterr().out.splitlines()
     assert len({len(row) for row in table}) == 1
     assert table[0].endswith("| training_s |")
     assert table[2].endswith("61.25 |")
     assert (gap, line) == ("", describe(load(models, "lstm", "gru")))
-    assert read_json(Path("models/comparison/verdict.json"))["served"] == "gru"
+    written = read_json(Path("models/comparison/verdict.json"))
+    assert written["served"] == "gru"
+    assert verdict == f"Verdict: {written['words']}"
     assert list(pd.read_csv("models/comparison/table.csv")["model"])[:2] == ["lstm", "gru"]
 
 

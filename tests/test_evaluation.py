@@ -18,6 +18,7 @@ from panels import QUANTILES, SEASON, random_series, small_project, window
 from pipeline.errors import GatecastError
 from pipeline.evaluation import Evaluation, evaluate_forecaster, forecast_frame, save_evaluation, score_test
 from pipeline.intervals import forecast_columns
+from pipeline.losses import METRICS, load_losses, measure_losses
 from pipeline.stages import evaluate as stage
 from pipeline.storage import read_json, sha256_of
 from pipeline.windows import Floats, Windows, split_missing
@@ -137,6 +138,28 @@ def test_a_step_has_the_ensemble_and_every_seed() -> None:
     np.testing.assert_allclose(steps.loc[steps["forecast"] == "12", "mase"], twelve["mase"])
 
 
+def test_losses_have_the_ensemble_and_then_every_seed_window_by_window() -> None:
+    test = small_test()
+    losses, predicted = evaluate(test).losses, predict(test)
+    assert list(losses.columns) == ["forecast", "unique_id", "cutoff", "steps", *METRICS]
+    assert list(losses["forecast"].unique()) == ["ensemble", "11", "12", "13"]
+    for name, forecast in zip(losses["forecast"].unique(), [predicted["forecast"], *predicted["members"]], strict=True):
+        found = losses[losses["forecast"] == name].drop(columns="forecast").reset_index(drop=True)
+        expected = measure_losses(test, forecast, quantiles=QUANTILES, season_length=SEASON).windows
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_the_horizon_is_the_mean_of_single_networks_and_not_the_ensemble() -> None:
+    test = small_test()
+    horizon = evaluate(test).horizon
+    single = [
+        measure_losses(test, member, quantiles=QUANTILES, season_length=SEASON).horizon["mae"]
+        for member in predict(test)["members"]
+    ]
+    assert list(horizon.columns) == ["cutoff", "step", *METRICS]
+    np.testing.assert_allclose(horizon["mae"], np.mean(single, axis=0))
+
+
 @settings(max_examples=8, deadline=None)
 @given(seeds, st.booleans())
 def test_forecasts_are_a_loop_over_windows_and_steps(seed: int, whole_numbers: bool) -> None:
@@ -190,6 +213,10 @@ def test_saved_forecasts_give_the_saved_metrics_with_utilsforecast(tmp_path: Pat
     assert list(series["unique_id"]) == ["a", "b", "c"]
     assert series["mase"].mean() == pytest.approx(metrics["mase"])
     assert len(pd.read_csv(tmp_path / "gru-steps.csv")) == 4 * 5
+    ensemble = load_losses(tmp_path / "gru-losses.parquet").query("forecast == 'ensemble'")
+    absolute = frame.assign(error=(frame["y"] - frame["gru"]).abs()).groupby("unique_id")["error"].sum()
+    by_window = ensemble.assign(error=ensemble["mae"] * ensemble["steps"]).groupby("unique_id")["error"].sum()
+    np.testing.assert_allclose(by_window, absolute)
 
 
 def test_the_same_evaluation_is_the_same_bytes(tmp_path: Path) -> None:
@@ -198,7 +225,8 @@ def test_the_same_evaluation_is_the_same_bytes(tmp_path: Path) -> None:
         save_evaluation(evaluate(test), tmp_path / folder, name="gru")
     assert sha256_of(tmp_path / "first") == sha256_of(tmp_path / "second")
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
-        *("gru-copy.csv", "gru-series.csv", "gru-steps.csv", "gru.json", "gru.parquet")
+        *("gru-copy.csv", "gru-horizon.parquet", "gru-losses.parquet", "gru-series.csv", "gru-steps.csv"),
+        *("gru.json", "gru.parquet"),
     ]
 
 

@@ -1,0 +1,197 @@
+"""What the windows of a test part say of the difference of two models, and whether they are enough to say it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.significance import (
+    HORIZONS_NEEDED,
+    SERIES_NEEDED,
+    Difference,
+    Floats,
+    bootstrap_interval,
+    diebold_mariano,
+    over_series,
+    over_time,
+    step_p_values,
+    wilcoxon,
+)
+
+ENSEMBLE = "ensemble"
+SQUARED = ("rmse", "rmsse")  # their losses are squares: a metric is the root of their mean
+OVER_TIME, OVER_SERIES = "over_time", "over_series"
+INDEPENDENT = "the series are independent of each other"
+
+
+@dataclass(frozen=True)
+class Design:
+    """How models are compared on a test part.
+
+    Attributes:
+        n_cutoffs: different cutoffs.
+        n_series: series.
+        horizon: steps forecast.
+        step_size: steps between cutoffs.
+        independent_series: whether a person has declared that the series are independent.
+    """
+
+    n_cutoffs: int
+    n_series: int
+    horizon: int
+    step_size: int
+    independent_series: bool = False
+
+    @property
+    def overlap(self) -> int:
+        """Cutoffs within one horizon."""
+        return math.ceil(self.horizon / self.step_size)
+
+    @property
+    def horizons_worth(self) -> float:
+        """Horizons that follow each other in the test part, as far as its cutoffs tell them apart."""
+        return self.n_cutoffs * min(1.0, self.step_size / self.horizon)
+
+    @property
+    def kind(self) -> str | None:
+        """What is resampled: cutoffs (`over_time`) or series (`over_series`); None where neither are enough.
+
+        Series that share a calendar share its shocks, so their number counts only where there is one cutoff and
+        nothing else to count, or where they are declared independent.
+        """
+        if self.horizons_worth >= HORIZONS_NEEDED:
+            return OVER_TIME
+        if self.n_series >= SERIES_NEEDED and (self.n_cutoffs == 1 or self.independent_series):
+            return OVER_SERIES
+        return None
+
+    @property
+    def assumes(self) -> str | None:
+        """What a decision takes for granted, in words."""
+        return INDEPENDENT if self.kind == OVER_SERIES else None
+
+    @property
+    def too_little(self) -> str | None:
+        """In words why nothing can be decided, and what would do; None where something can."""
+        if self.kind is not None:
+            return None
+        cutoffs = math.ceil(HORIZONS_NEEDED / min(1.0, self.step_size / self.horizon))
+        more = f"a test part of {cutoffs} cutoffs would do"
+        if self.n_series >= SERIES_NEEDED:
+            more += ", or compare.independent_series: true if the series are independent of each other"
+        return (
+            f"{self.n_cutoffs} cutoffs are {self.horizons_worth:.2g} horizons' worth, and below {HORIZONS_NEEDED} no "
+            f"test keeps its level; {more}"
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The losses of one model on the test part.
+
+    Attributes:
+        name: of the cell or the baseline.
+        windows: `forecast, unique_id, cutoff` and a column per metric, as `losses.Losses.windows`; the forecasts are
+            `ensemble` and every seed, or the baseline's name.
+        horizon: `cutoff, step` and a column per metric: mean over series and networks; None for a baseline.
+    """
+
+    name: str
+    windows: pd.DataFrame
+    horizon: pd.DataFrame | None = None
+
+    def networks(self, metric: str, *, by: str) -> Floats:
+        """[K, T] loss of each network by `cutoff`, in order of time, or by `unique_id`; of a baseline K is 1."""
+        return self._pivot(self.windows[self.windows["forecast"] != ENSEMBLE], metric, by)
+
+    def ensemble(self, metric: str, *, by: str) -> Floats:
+        """[1, T] that of the ensemble."""
+        return self._pivot(self.windows[self.windows["forecast"] == ENSEMBLE], metric, by)
+
+    def steps(self, metric: str) -> Floats:
+        """[T, H] loss by cutoff, in order of time, and step."""
+        assert self.horizon is not None
+        return self.horizon.pivot(index="cutoff", columns="step", values=metric).to_numpy(np.float64)
+
+    def error(self, metric: str) -> float:
+        """The metric of one network, expected over networks: mean over series, as the evaluation has it."""
+        error = float(np.nanmean(self.networks(metric, by="unique_id")))
+        return math.sqrt(error) if metric in SQUARED else error
+
+    @staticmethod
+    def _pivot(windows: pd.DataFrame, metric: str, by: str) -> Floats:
+        means = windows.groupby(["forecast", by], sort=True, observed=True)[metric].mean()
+        return means.unstack(by).to_numpy(np.float64)
+
+
+def compare_networks(a: Measured, b: Measured, *, metric: str, design: Design) -> Difference | None:
+    """The relative difference of the expected errors of one network of each; None where it is undefined.
+
+    Args:
+        a: a cell.
+        b: a cell or a baseline.
+        metric: of `losses.METRICS`.
+        design: of the test part; of a kind.
+    """
+    by = _rows(design)
+    return _compare(a.networks(metric, by=by), b.networks(metric, by=by), metric=metric, design=design)
+
+
+def compare_ensembles(a: Measured, b: Measured, *, metric: str, design: Design) -> Difference | None:
+    """As `compare_networks`, of the ensembles, conditional on the networks that are in them."""
+    by = _rows(design)
+    return _compare(a.ensemble(metric, by=by), b.ensemble(metric, by=by), metric=metric, design=design)
+
+
+def other_tests(a: Measured, b: Measured, *, metric: str, design: Design) -> dict[str, Any]:
+    """What other tests say, to be shown beside the decision.
+
+    Returns:
+        `bootstrap_ci`; over time `dm_hln_p` and `steps`: where along the horizon one is better at 5 % with Holm's
+        correction, of the networks as they are; over series, from twenty on, `wilcoxon_p`.
+    """
+    by, power = _rows(design), _power(metric)
+    losses = a.networks(metric, by=by), b.networks(metric, by=by)
+    overlap = design.overlap if design.kind == OVER_TIME else 1
+    found: dict[str, Any] = {"bootstrap_ci": list(bootstrap_interval(*losses, overlap=overlap, power=power))}
+    if design.kind == OVER_TIME:
+        found["dm_hln_p"] = diebold_mariano(losses[0].mean(axis=0) - losses[1].mean(axis=0), overlap=overlap)
+    if design.kind == OVER_TIME and a.horizon is not None and b.horizon is not None:
+        steps = a.steps(metric), b.steps(metric)
+        p = step_p_values(*steps, overlap=overlap)
+        lower = np.nanmean(steps[0], axis=0) < np.nanmean(steps[1], axis=0)
+        found["steps"] = {
+            name: (1 + np.flatnonzero((p <= 0.05) & better)).tolist()
+            for name, better in ((a.name, lower), (b.name, ~lower))
+        }
+    if design.n_series >= SERIES_NEEDED:
+        series = [measured.networks(metric, by="unique_id").mean(axis=0) for measured in (a, b)]
+        found["wilcoxon_p"] = wilcoxon(series[0], series[1])
+    return found
+
+
+def errors_by_series(models: Sequence[Measured], metric: str) -> Floats:
+    """[M, S] loss of each model on each series, mean over its networks."""
+    return np.stack([model.networks(metric, by="unique_id").mean(axis=0) for model in models])
+
+
+def _rows(design: Design) -> str:
+    return "unique_id" if design.kind == OVER_SERIES else "cutoff"
+
+
+def _power(metric: str) -> float:
+    return 0.5 if metric in SQUARED else 1.0
+
+
+def _compare(a: Floats, b: Floats, *, metric: str, design: Design) -> Difference | None:
+    seen = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0)
+    if seen.sum() < 2 or not b[:, seen].any():
+        return None
+    if design.kind == OVER_SERIES:
+        return over_series(a, b, power=_power(metric))
+    return over_time(a, b, overlap=design.overlap, power=_power(metric))

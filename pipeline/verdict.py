@@ -1,0 +1,303 @@
+"""Which cell to use: what the evidence decides, with the rule that a difference too small to matter is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from pipeline.evidence import (
+    Design,
+    Measured,
+    compare_ensembles,
+    compare_networks,
+    errors_by_series,
+    other_tests,
+)
+from pipeline.significance import LEVEL, SEEDS_NEEDED, SERIES_NEEDED, Difference, holm, needed, rank_models
+from pipeline.tables import format_figure
+
+BETTER, EQUIVALENT, UNDECIDED = "better", "equivalent", "undecided"
+NEITHER, SINGLE_CELL = "neither", "single_cell"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cell that may be recommended.
+
+    Attributes:
+        measured: its losses on the test part.
+        work: multiply-accumulates of one network for one forecast.
+    """
+
+    measured: Measured
+    work: int
+
+    @property
+    def name(self) -> str:
+        """Of the cell."""
+        return self.measured.name
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a person has decided about deciding.
+
+    Attributes:
+        metric: of `losses.METRICS`.
+        rope: relative differences up to this do not matter.
+    """
+
+    metric: str
+    rope: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a verdict rests on.
+
+    Attributes:
+        candidates: the cells, best on validation first.
+        baseline: the best on validation.
+        others: the other baselines, which are ranked beside.
+        design: of the test part.
+        rules: of the decision.
+        seeds: networks of each cell.
+        unequal: in words, why the cells' searches cannot be compared; empty where they can.
+    """
+
+    candidates: Sequence[Candidate]
+    baseline: Measured
+    others: Sequence[Measured]
+    design: Design
+    rules: Rules
+    seeds: int
+    unequal: Sequence[str] = field(default=())
+
+    @property
+    def obstacles(self) -> list[str]:
+        """In words, why nothing may be decided."""
+        found = [f"the searches are not equal: {why}" for why in self.unequal]
+        if self.design.too_little:
+            found.append(self.design.too_little)
+        if self.seeds < SEEDS_NEEDED:
+            found.append(
+                f"{self.seeds} seeds per cell do not tell what another training would give; {SEEDS_NEEDED} in "
+                "train.seeds would"
+            )
+        return found
+
+
+def judge(case: Case) -> Json:
+    """Decides.
+
+    Args:
+        case: the evidence.
+
+    Returns:
+        A JSON object with `verdict`, `cell` (the better one, or null), `recommended` and `because`, `words`, `pair`
+        (the two cells best on validation), the difference of its first from its second with `ci` and `p`, `kind`,
+        `assumes`, `horizons_worth`, `ranking` (on the test part), `pairs`, `ranks` and `differences` from the
+        baseline by cell.
+    """
+    pairs = compare_pairs(case)
+    first = pairs[0] if pairs else None
+    against = {c.name: _against_baseline(case, c) for c in case.candidates}
+    verdict, cell = _decide(case, first, against)
+    recommended, because = _recommend(case, verdict, cell)
+    result: Json = {
+        "verdict": verdict,
+        "cell": cell,
+        "recommended": recommended,
+        "because": because,
+        "rope": case.rules.rope,
+        "pair": first and first["pair"],
+        "relative_difference": first and first["relative_difference"],
+        "ci": first and first["ci"],
+        "p": first and first["p"],
+        "kind": case.design.kind,
+        "assumes": case.design.assumes,
+        "horizons_worth": case.design.horizons_worth,
+        "obstacles": case.obstacles,
+        "ranking": [c.name for c in sorted(case.candidates, key=lambda c: c.measured.error(case.rules.metric))],
+        "pairs": pairs,
+        "ranks": _ranks(case),
+        "differences": {name: found and describe_difference(found) for name, found in against.items()},
+    }
+    return {**result, "words": say(case, result)}
+
+
+def compare_pairs(case: Case) -> list[Json]:
+    """Every pair of cells, in the order of `case.candidates`, with Holm's correction for their number."""
+    pairs = list(combinations(case.candidates, 2))
+    found = [_compare(case, a.measured, b.measured) for a, b in pairs]
+    rope = case.rules.rope
+    beyond = holm([math.nan if d is None else d.p_beyond(rope) for d in found])
+    within = holm([math.nan if d is None else d.p_within(rope) for d in found])
+    none = holm([math.nan if d is None else d.p for d in found])
+    rows = []
+    for (a, b), difference, p_beyond, p_within, p_none in zip(pairs, found, beyond, within, none, strict=True):
+        row: Json = {"pair": [a.name, b.name], "verdict": UNDECIDED, "cell": None}
+        row |= describe_difference(difference) if difference else dict.fromkeys(("relative_difference", "ci", "p"))
+        if difference is not None:
+            if not case.obstacles and p_beyond <= LEVEL:
+                row |= {"verdict": BETTER, "cell": (a if difference.relative < 0 else b).name}
+            elif not case.obstacles and p_within <= LEVEL:
+                row["verdict"] = EQUIVALENT
+            ensembles = compare_ensembles(a.measured, b.measured, metric=case.rules.metric, design=case.design)
+            row |= {
+                "p_holm": float(p_none),
+                "ensembles": ensembles and {**describe_difference(ensembles), "conditional_on": "these networks"},
+                "beside": other_tests(a.measured, b.measured, metric=case.rules.metric, design=case.design),
+                "needed": _needed(case, difference) if row["verdict"] == UNDECIDED else None,
+            }
+        rows.append(row)
+    return rows
+
+
+def describe_difference(difference: Difference) -> Json:
+    """A difference as a JSON object."""
+    shares = {"windows": difference.windows.variance, "seeds": difference.seed_variance}
+    total = difference.variance or 1.0
+    return {
+        "relative_difference": difference.relative,
+        "ci": list(difference.ci),
+        "p": difference.p,
+        "df": difference.df,
+        "variance_shares": {name: share / total for name, share in shares.items()},
+    }
+
+
+def say(case: Case, result: Json) -> str:
+    """The verdict in one line."""
+    names, metric = [c.name for c in case.candidates], case.rules.metric
+    best, verdict = names[0], result["verdict"]
+    baseline = case.baseline.name.replace("_", " ")
+    evidence = _evidence(case)
+    if verdict == SINGLE_CELL:
+        text = f"Only {best} was trained, so there is nothing to choose between."
+    elif verdict == NEITHER:
+        told = ", ".join(f"{name} {_interval(found)}" for name, found in result["differences"].items() if found)
+        who = "Neither cell" if len(names) == 2 else "No cell"
+        text = f"{who} beats {baseline} with an interval below 0 ({metric} against its: {told}; {evidence})."
+    elif verdict == UNDECIDED:
+        text = _say_undecided(case, result)
+    else:
+        a, b = result["pair"]
+        if verdict == BETTER:
+            other = b if result["cell"] == a else a
+            text = f"{result['cell']} is better than {other}: "
+        else:
+            text = f"{a} and {b} are practically equivalent (within ±{100 * case.rules.rope:g} %): "
+        text += f"{metric} of {a} against {b} {_interval(result)}; {evidence}."
+    if verdict in (BETTER, EQUIVALENT, UNDECIDED) and result["cell"] not in (None, best):
+        text += f" On validation {best} was best."
+    if verdict in (EQUIVALENT, NEITHER):
+        text += f" Recommended: {result['recommended'].replace('_', ' ')}, {result['because']}."
+    return text
+
+
+def _say_undecided(case: Case, result: Json) -> str:
+    if case.obstacles:
+        return f"Undecided: {'; '.join(case.obstacles)}."
+    if result["ci"] is None:
+        return f"Undecided: the cells' {case.rules.metric} cannot be compared, as it is 0 or undefined."
+    a, b = result["pair"]
+    text = (
+        f"Undecided between {a} and {b}: {case.rules.metric} of {a} against {b} {_interval(result)}; {_evidence(case)}."
+    )
+    more = result["pairs"][0]["needed"]
+    ways = [f"{more[kind]:,} {kind}" for kind in ("cutoffs", "series", "seeds") if more.get(kind)]
+    if ways:
+        return f"{text} If the difference stayed as it is, {' or '.join(ways)} would decide."
+    return f"{text} No number of windows or of seeds alone would decide a difference that is so near the limit."
+
+
+def _evidence(case: Case) -> str:
+    design = case.design
+    count = f"{design.n_series:,} series" if design.kind == "over_series" else f"{design.n_cutoffs:,} cutoffs"
+    told = f"{count}, {case.seeds} seeds"
+    return f"{told}, taking it that {design.assumes}" if design.assumes else told
+
+
+def _interval(found: Json) -> str:
+    low, high = found["ci"]
+    return f"{100 * found['relative_difference']:+.1f} % (95 % interval {100 * low:+.1f} to {100 * high:+.1f} %)"
+
+
+def _compare(case: Case, a: Measured, b: Measured) -> Difference | None:
+    if case.design.kind is None:
+        return None
+    return compare_networks(a, b, metric=case.rules.metric, design=case.design)
+
+
+def _against_baseline(case: Case, candidate: Candidate) -> Difference | None:
+    return _compare(case, candidate.measured, case.baseline)
+
+
+def _decide(case: Case, first: Json | None, against: Mapping[str, Difference | None]) -> tuple[str, str | None]:
+    if first is None:
+        return SINGLE_CELL, None
+    if case.obstacles:
+        return UNDECIDED, None
+    if not _is_beaten(against.values()):
+        return NEITHER, None
+    return first["verdict"], first["cell"]
+
+
+def _is_beaten(against: Iterable[Difference | None]) -> bool:
+    """Whether a cell's interval lies below 0, with Holm's correction for their number."""
+    p_values = [found.p if found is not None and found.relative < 0 else 1.0 for found in against]
+    return bool((holm(p_values) <= LEVEL).any())
+
+
+def _recommend(case: Case, verdict: str, cell: str | None) -> tuple[str, str]:
+    best = case.candidates[0]
+    if verdict == BETTER and cell is not None:
+        return cell, "its expected error is lower"
+    if verdict == NEITHER:
+        return case.baseline.name, "which is simpler and was not beaten with an interval below 0"
+    if verdict == EQUIVALENT:
+        cheap, dear = sorted(case.candidates[:2], key=lambda candidate: candidate.work)
+        if cheap.work == dear.work:
+            return best.name, "best on validation, as both cost the same"
+        return cheap.name, (
+            f"as a forecast of one network takes {format_figure(100 * (1 - cheap.work / dear.work))} % fewer "
+            "multiply-accumulates"
+        )
+    if verdict == SINGLE_CELL:
+        return best.name, "the only cell"
+    return best.name, "best on validation, as nothing else decides"
+
+
+def _needed(case: Case, difference: Difference) -> Json:
+    more = needed(difference, case.rules.rope)
+    design = case.design
+    kind, count = ("series", design.n_series) if design.kind == "over_series" else ("cutoffs", design.n_cutoffs)
+    return {
+        kind: None if more.windows is None else math.ceil(more.windows * count),
+        "seeds": None if more.seeds is None else math.ceil(more.seeds * case.seeds),
+    }
+
+
+def _ranks(case: Case) -> Json | None:
+    """Mean ranks over series of cells and baselines; None where there are too few series."""
+    models = [*(c.measured for c in case.candidates), case.baseline, *case.others]
+    if case.design.n_series < SERIES_NEEDED or len(models) < 3:
+        return None
+    errors = errors_by_series(models, case.rules.metric)
+    if np.isfinite(errors).all(axis=0).sum() < SERIES_NEEDED:
+        return None
+    ranks = rank_models(errors)
+    return {
+        "friedman_p": ranks.friedman_p,
+        "average_ranks": {model.name: float(rank) for model, rank in zip(models, ranks.average, strict=True)},
+        "critical_difference": ranks.critical_difference,
+        "descriptive": not case.design.independent_series,
+    }
