@@ -307,6 +307,9 @@ class CompareParams(_Section):
     """What decides between the cells."""
 
     metric: Literal["mae", "rmse", "smape", "mase", "rmsse", "scaled_crps"]
+    rope: Annotated[float, Ge(0), Lt(1)]
+    independent_series: bool
+    views: Annotated[tuple[Literal["equal_units", "equal_parameters", "point_wise"], ...], AfterValidator(_distinct)]
 
 
 class ServeParams(_Section):

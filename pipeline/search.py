@@ -42,12 +42,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial gave: its score with the epochs run, or why it failed."""
+    """What a trial gave: its score with the epochs run and the training windows seen in them, or why it failed."""
 
     score: float | None
     epochs: int
     best_epoch: int | None
     error: str | None = None
+    windows: int = 0
 
 
 def search(params: TuneParams, space: SearchSpace, *, run_round: RunRound, ledger: Ledger) -> list[Row]:
@@ -97,7 +98,8 @@ def summarise(
         "algorithm": params.algorithm,
         "objective": OBJECTIVE,
         "budget": {"requested": params.max_trials}
-        | {status: sum(row["status"] == status for row in rows) for status in ("completed", "failed", "duplicate")},
+        | {status: sum(row["status"] == status for row in rows) for status in ("completed", "failed", "duplicate")}
+        | {spent: sum(row[spent] for row in rows) for spent in ("epochs", "windows")},
         "epoch_rule": params.model_dump(include={"max_epochs", "patience", "windows_per_epoch"}),
         "space": space.model_dump(mode="json"),
         "best": {
@@ -232,6 +234,7 @@ def _row(proposal: Proposal, outcome: Outcome, status: str) -> Row:
         "status": status,
         "score": outcome.score,
         "epochs": outcome.epochs,
+        "windows": outcome.windows,
         "best_epoch": outcome.best_epoch,
         "seed": proposal.seed,
         "values": dict(proposal.values),

@@ -41,6 +41,7 @@ class Trained:
         val_loss: that loss.
         seconds: wall time of each epoch.
         alpha: penalty of the ridge regression that the network starts from; None for none.
+        windows: training windows seen in all epochs, most of them more than once.
     """
 
     network: SegmentNetwork
@@ -49,6 +50,7 @@ class Trained:
     val_loss: float
     seconds: list[float]
     alpha: float | None
+    windows: int
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -94,12 +96,15 @@ def fit_network(
     val_loss_of = _validation(network, fit.val, fit.loss_scale)
     epochs: list[Epoch] = []
     seconds: list[float] = []
+    seen = 0
     best, best_weights = None, network.get_weights()
     for number in range(1, max_epochs + 1):
         start = time.perf_counter()
         rate = _rate(spec, number, max_epochs)
         optimizer.learning_rate.assign(rate)
-        loss = float(train_epoch(_batches(fit.train, spec.hparams.batch_size, windows_per_epoch, rng)))
+        batches = _batches(fit.train, spec.hparams.batch_size, windows_per_epoch, rng)
+        loss = float(train_epoch(batches))
+        seen += batches.size
         epoch = Epoch(number, loss, val_loss_of(), float(rate))
         if not np.isfinite([epoch.loss, epoch.val_loss]).all():
             raise NonFiniteLossError(f"loss {epoch.loss}, validation loss {epoch.val_loss} in epoch {number}")
@@ -113,7 +118,7 @@ def fit_network(
             break
     assert best is not None
     network.set_weights(best_weights)
-    return Trained(network, epochs, best.epoch, best.val_loss, seconds, alpha)
+    return Trained(network, epochs, best.epoch, best.val_loss, seconds, alpha, seen)
 
 
 def refit_network(

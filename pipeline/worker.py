@@ -5,6 +5,8 @@ TensorFlow is imported in the functions, so that a stage can name them without l
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -66,14 +68,15 @@ def run_trial(
         )
     except NonFiniteLossError as error:
         return Outcome(None, 0, None, str(error))
-    return Outcome(trained.val_loss, len(trained.epochs), trained.best_epoch)
+    return Outcome(trained.val_loss, len(trained.epochs), trained.best_epoch, windows=trained.windows)
 
 
 def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) -> dict[str, Any]:
     """Trains the network of one seed into `folder`, unless it lies there finished.
 
     Returns:
-        The seed's record: learning curve, best epoch, kernel, number of parameters, and seconds.
+        The seed's record: learning curve, best epoch, kernel, number of parameters, seconds, and the most memory
+        that this process has held so far.
 
     Raises:
         GatecastError: `train.require_cudnn` is set and the kernels are not cuDNN's.
@@ -119,6 +122,7 @@ def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) ->
         "epochs": [asdict(epoch) for epoch in trained.epochs],
         "seconds": trained.seconds,
         "refit_seconds": time.perf_counter() - start,
+        "peak_memory_mib": peak_memory_mib(),
     }
     write_json(result, record)
     return result
@@ -152,6 +156,12 @@ def run_final(
     result = {"seed": seed, "epochs": found["best_epoch"], "parameters": int(network.count_params())}
     write_json(result, record)
     return result
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has held; macOS tells it in bytes, Linux in KiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _rule(params: TrainParams, seed: int, found: Mapping[str, Any]) -> dict[str, Any]:

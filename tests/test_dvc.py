@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.storage import read_json
+from pipeline.storage import read_json, sha256_of
 
 ROOT = Path(__file__).parents[1]
 YAML_12 = YAML(typ="safe", pure=True)
@@ -91,11 +91,11 @@ def test_a_second_run_does_nothing(project: Path) -> None:
     assert "up to date" in output
 
 
-def test_dropping_a_cell_runs_compare_only_and_putting_it_back_is_all_cache(project: Path) -> None:
+def test_dropping_a_cell_runs_compare_and_report_only_and_putting_it_back_is_all_cache(project: Path) -> None:
     params = read_params(project)
     before = hashes(project)
     write_params(project, params | {"cells": ["lstm"]})
-    assert stages_run(dvc(project, "repro")) == ["compare"]
+    assert stages_run(dvc(project, "repro")) == ["compare", "report"]
     assert "gru" not in (project / "models" / "comparison" / "table.csv").read_text()
     write_params(project, params)
     assert stages_run(dvc(project, "repro")) == []
@@ -110,7 +110,7 @@ def test_editing_one_cells_search_space_touches_that_cell_and_what_follows_alone
     try:
         assert stages_run(dvc(project, "repro", "--dry")) == ["tune@gru"]
         after = dvc(project, "repro", "--dry", "--force", "--downstream", "tune@gru")
-        assert sorted(stages_run(after)) == ["compare", "evaluate@gru", "final@gru", "train@gru", "tune@gru"]
+        assert sorted(stages_run(after)) == ["compare", "evaluate@gru", "final@gru", "report", "train@gru", "tune@gru"]
     finally:
         write_params(project, params)
 
@@ -162,6 +162,24 @@ def test_a_bad_value_ends_a_stage_with_one_line_and_the_way_back(project: Path) 
         write_params(project, params)
     dvc(project, "checkout")
     assert stages_run(dvc(project, "repro")) == []
+
+
+def test_a_fair_view_is_trained_beside_the_tuned_networks_and_repeats_nothing(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "viewed"
+    shutil.copytree(project, folder)
+    params = read_params(folder)
+    params["compare"]["views"] = ["equal_parameters"]
+    write_params(folder, params)
+    stages = ["train_view@equal_parameters", *(f"evaluate_view@equal_parameters-{cell}" for cell in ("gru", "lstm"))]
+    output = dvc(folder, "repro")
+    assert sorted(set(stages_run(output)) - {"compare", "report"}) == sorted(stages)
+    scores = {cell: read_json(folder / f"models/tuned/{cell}.json")["best"]["score"] for cell in ("lstm", "gru")}
+    reference, other = sorted(scores, key=lambda cell: scores[cell])
+    assert f"{reference}: 2 seeds, 2 of them finished before" in output
+    views = folder / "models/views/equal_parameters"
+    assert sha256_of(views / reference) == sha256_of(folder / "models/trained" / reference)
+    assert sha256_of(views / other) != sha256_of(folder / "models/trained" / other)
+    assert stages_run(dvc(folder, "repro")) == []
 
 
 def kill_during_repro(folder: Path, seconds: float, *, group: bool) -> bool:

@@ -4,57 +4,30 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from random_networks import REPAIR
-from shops import COLUMNS, HPARAMS, QUANTILES, WINDOW, Project, build_project, params_of, shop_frame
+from shops import HPARAMS, QUANTILES, WINDOW, Project, build_project, shop_frame
+from trainings import RULE, SEEDS, params, train_here
 
+from pipeline import trained
 from pipeline.ensemble import load_weights
 from pipeline.forecaster import Forecaster
 from pipeline.network import load_network, network_weights
 from pipeline.onnx_graph import build_graph
-from pipeline.params import Params, StaticParams, TrainParams
 from pipeline.stages import final, train
 from pipeline.storage import read_json, sha256_of, write_json
 from pipeline.training import fit_network, refit_network
 from pipeline.windows import load_everything
 
-SEEDS = (1, 2)
-RULE: dict[str, Any] = {"max_epochs": 5, "windows_per_epoch": 128}
 TUNED = replace(HPARAMS, linear="ridge", learning_rate=0.03)
 TRAINED, FINAL = Path("models/trained/gru"), Path("models/final/gru")
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
-
-
-def params(refit: Any) -> Params:
-    """Those of the shops, with a training that takes a second."""
-    base = params_of()
-    columns = {"id_col": "shop", "time_col": ("hour",), "timezone": COLUMNS.timezone, "target_col": ("sold",)}
-    columns |= {"freq": "h", "past_covariates": ("price",), "future_covariates": ("promo",), "repair": REPAIR}
-    static = StaticParams(categorical=("town", "kind"), numeric=("area",))
-    training = TrainParams(seeds=SEEDS, parallel=1, patience=5, refit=refit, require_cudnn=False, **RULE)
-    data = base.data.model_copy(update=columns | {"static_covariates": static})
-    return base.model_copy(update={"data": data, "train": training})
-
-
-def train_here(
-    stage: str,
-    calls: Mapping[int, tuple[Any, ...]],
-    *,
-    function: Callable[..., dict[str, Any]],
-    initializer: Callable[..., None],
-    arguments: tuple[Any, ...],
-    **_: Any,
-) -> list[dict[str, Any]]:
-    """`train_members` without processes of its own."""
-    initializer(*arguments)
-    return [function(*call) for call in calls.values()]
 
 
 def run(project: Project, refit: str) -> None:
@@ -64,9 +37,10 @@ def run(project: Project, refit: str) -> None:
         patch.chdir(project.folder)
         patch.setattr(sys, "argv", ["stage", "gru"])
         patch.setattr("pipeline.worker.load_tensorflow", lambda threads: None)
+        for module in (trained, final):
+            patch.setattr(module, "train_members", train_here)
         for stage in (train, final):
             patch.setattr(stage, "load_params", lambda: params(refit))
-            patch.setattr(stage, "train_members", train_here)
             stage.main()
 
 
@@ -136,7 +110,7 @@ def test_what_is_measured_on_validation_has_not_seen_it_whatever_is_served(proje
     assert equal(fitted[0], served_weights(folders[0])[1])
     spec = project.fit.spec("gru", QUANTILES, TUNED)
     forecaster = Forecaster.from_graph(build_graph(spec, fitted, calibration_of(project)), spec, {})
-    assert train.validation(forecaster, project.fit, params("all")) == read_json(folders[1] / "validation.json")
+    assert trained.validation(forecaster, project.fit, params("all")) == read_json(folders[1] / "validation.json")
 
 
 @pytest.mark.parametrize("kind", [TRAINED, FINAL])

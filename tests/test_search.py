@@ -37,7 +37,8 @@ class Lab:
                 yield i, Outcome(None, 0, None, "ValueError: no")
             else:
                 values = proposal.values
-                yield i, Outcome(values["units"] * values["learning_rate"] + proposal.seed * 1e-12, 7, 5)
+                score = values["units"] * values["learning_rate"] + proposal.seed * 1e-12
+                yield i, Outcome(score, 7, 5, windows=7 * 640)
 
 
 def tune_params(algorithm: str = "random", **changes: Any) -> TuneParams:
@@ -117,6 +118,9 @@ def test_an_exhausted_space_ends_the_search_without_repeating_itself(tmp_path: P
         budget = summarise("gru", rows, tune_params(), narrow, context_length=104)["budget"]
         assert budget["completed"] == 2
         assert budget["requested"] == 8
+        assert (budget["epochs"], budget["windows"]) == (14, 14 * 640)
+        spent = {(row["epochs"], row["windows"]) for row in rows if row["status"] == "duplicate"}
+        assert spent <= {(0, 0)}
 
 
 def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
@@ -150,9 +154,18 @@ def test_the_summary_names_the_best_completed_trial_and_its_lengths_in_steps(tmp
     best = min((r for r in rows if r["status"] == "completed"), key=lambda r: r["score"])
     assert summary["best"]["trial"] == best["trial"]
     assert summary["best"]["hparams"]["context_used"] == round(104 * best["values"]["context_share"])
-    assert summary["budget"] == {"requested": 8, "completed": 8, "failed": 1, "duplicate": 0}
+    counts = {"requested": 8, "completed": 8, "failed": 1, "duplicate": 0}
+    assert summary["budget"] == counts | {"epochs": 8 * 7, "windows": 8 * 7 * 640}
     assert summary["trials"] == rows
     assert "seconds" not in json.dumps(summary)
+
+
+def test_a_failed_trial_has_seen_no_windows_as_far_as_the_ledger_knows(tmp_path: Path) -> None:
+    rows = run(tune_params(), Lab(failing=["0001"]), tmp_path / "ledger")
+    assert {row["status"]: (row["epochs"], row["windows"]) for row in rows} == {
+        "completed": (7, 7 * 640),
+        "failed": (0, 0),
+    }
 
 
 def test_hparams_leave_out_what_hyperband_adds() -> None:

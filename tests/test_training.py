@@ -55,6 +55,15 @@ def test_the_network_kept_is_that_of_the_best_epoch(small_fit: FitSet) -> None:
     assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.parametrize(("drawn", "batches"), [(None, None), (100, 6), (10, 1)])
+def test_the_windows_seen_are_whole_batches_of_every_epoch(
+    drawn: int | None, batches: int | None, small_fit: FitSet
+) -> None:
+    trained = fit(small_fit, windows_per_epoch=drawn, max_epochs=2)
+    batch = min(16, drawn or 16)
+    assert trained.windows == 2 * (batches or len(small_fit.train) // 16) * batch
+
+
 def test_training_stops_when_validation_no_longer_improves(small_fit: FitSet) -> None:
     told: list[Epoch] = []
     trained = fit(
