@@ -1,0 +1,186 @@
+"""The report's first section: the verdict, the intervals it rests on, what it assumes, and the budgets behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.report.charts import INK, MUTED, add_intervals, colour_of, new_figure, shade
+from pipeline.report.evidence import budget_table, rank_tables, results_table, test_tables, versus
+from pipeline.report.parts import (
+    Chart,
+    Facts,
+    Fold,
+    Part,
+    Row,
+    Section,
+    Text,
+    counted,
+    figure,
+    interval,
+    listed,
+    missing,
+    probability,
+    signed_percent,
+    title_of,
+)
+from pipeline.report.sources import Json, Sources
+
+_MEANING = {
+    "better": "The whole interval lies on one side, beyond the band of differences too small to matter.",
+    "equivalent": "The whole interval lies inside the band of differences too small to matter: take the cheaper cell.",
+    "undecided": "The interval neither clears the band of differences too small to matter nor lies inside it, or there "
+    "is too little to tell: this data does not say which cell is better.",
+    "neither": "A simple forecast is not beaten with certainty; before choosing between cells, ask whether a recurrent "
+    "network is needed at all.",
+    "single_cell": "Only one cell was trained, so there is nothing to compare it with.",
+}
+_KINDS = {
+    "over_time": "over forecasts made at different times",
+    "over_series": "over different series",
+}
+
+
+def headline(sources: Sources) -> tuple[str, str]:
+    """The verdict as a headline, and below it the verdict in words with what is recommended."""
+    verdict = sources.verdict
+    words, recommended, because = verdict.get("words"), verdict.get("recommended"), verdict.get("because")
+    if not words:
+        return "No verdict yet", "Stage compare has not run."
+    if recommended and "Recommended:" not in words:
+        words += f" Recommended: {title_of(recommended)}" + (f", {because.rstrip('.')}." if because else ".")
+    return _claim(sources), words
+
+
+def _claim(sources: Sources) -> str:
+    """The verdict in as few words as it takes."""
+    verdict, cells = sources.verdict, [title_of(cell) for cell in sources.cells]
+    pair = [title_of(cell) for cell in verdict.get("pair") or sources.cells]
+    simple = title_of((verdict.get("baseline") or {}).get("name", "the simple forecast"))
+    claims = {
+        "better": f"{title_of(verdict.get('cell') or '')} is better on this data",
+        "equivalent": f"{listed(pair)} are practically equivalent on this data",
+        "undecided": f"{listed(pair)}: this data does not decide between them",
+        "neither": f"{'Neither cell' if len(cells) == 2 else 'No cell'} is shown to beat {simple}",
+        "single_cell": f"Only {cells[0]} was trained",
+    }
+    return claims.get(str(verdict.get("verdict")), str(verdict.get("verdict", "No verdict")))
+
+
+def verdict_section(sources: Sources) -> Section:
+    """What was decided, and what it rests on."""
+    verdict = sources.verdict
+    if "verdict" not in verdict:
+        return Section("verdict", "The verdict", "", [missing("models/comparison/verdict.json", "compare")])
+    parts: list[Part] = [Facts(_facts(verdict)), *_intervals(verdict), *_reservations(verdict)]
+    if verdict.get("budget"):
+        parts.append(budget_table(verdict["budget"]))
+    table = sources.csv("models/comparison/table.csv")
+    if table is not None:
+        parts.append(results_table(table))
+    if details := [*test_tables(verdict), *rank_tables(verdict)]:
+        parts.append(Fold("Every test, and what stands beside it", details))
+    return Section("verdict", "What the figures say", _MEANING.get(verdict["verdict"], ""), parts)
+
+
+def _facts(verdict: Json) -> list[tuple[str, str]]:
+    facts = [("Verdict", str(verdict["verdict"]).replace("_", " "))]
+    if verdict.get("pair"):
+        first, second = map(title_of, verdict["pair"])
+        facts += [
+            (f"{first} against {second}", signed_percent(verdict.get("relative_difference"))),
+            ("95 % interval", interval(verdict.get("ci"))),
+            ("p-value", probability(verdict.get("p"))),
+        ]
+    baseline = verdict.get("baseline") or {}
+    facts += [
+        ("Decided by", title_of(str(verdict.get("metric", "")))),
+        ("Best on validation", title_of(str(verdict.get("best_on_validation", "")))),
+        ("Served", title_of(str(verdict.get("served", "")))),
+        ("Forecast origins", f"{figure(verdict.get('n_cutoffs'))} × {counted(verdict.get('n_series') or 0, 'series')}"),
+        ("Horizons' worth of origins", figure(verdict.get("horizons_worth"), digits=2)),
+        ("Networks per cell", str(len(verdict.get("seeds") or ()))),
+    ]
+    return facts + ([("To beat", title_of(baseline["name"]))] if baseline else [])
+
+
+def _intervals(verdict: Json) -> list[Part]:
+    """The pairs of cells against the rope, and every cell against the best baseline."""
+    charts = []
+    metric, rope = title_of(str(verdict.get("metric", "error"))), 100 * (verdict.get("rope") or 0.0)
+    pairs = [
+        row
+        for pair in verdict.get("pairs") or ()
+        for row in (
+            _estimate(f"{versus(pair['pair'])}, one trained network", pair, colour_of(pair["pair"][0])),
+            _estimate(f"{versus(pair['pair'])}, the ensembles as they are", pair.get("ensembles"), MUTED),
+        )
+        if row
+    ]
+    if pairs:
+        chart = new_figure(x=f"difference in {metric}, %", y="")
+        height = add_intervals(chart, pairs)
+        chart.add_vrect(x0=-rope, x1=rope, fillcolor=shade(MUTED, 0.14), line_width=0, layer="below")
+        chart.add_vline(x=0, line={"color": INK, "width": 1})
+        caption = (
+            "Each dot is an estimated difference and its line the 95 % interval: left of zero the first-named cell has "
+            f"the lower {metric}. The shaded band holds differences under {rope:g} %, too small to matter. A line "
+            "wholly beyond the band is a winner, one wholly inside it means equal; anything else is undecided. Grey: "
+            "the two ensembles that were trained, which says nothing of networks trained anew."
+        )
+        charts.append(Chart("Cell against cell", chart, caption, height))
+    baseline = verdict.get("baseline") or {}
+    found = (baseline.get("differences") or {}).items()
+    rows = [row for cell, part in found if (row := _estimate(title_of(cell), part, colour_of(cell)))]
+    if rows:
+        name = title_of(baseline["name"])
+        chart = new_figure(x=f"difference in {metric}, %", y="")
+        height = add_intervals(chart, rows)
+        chart.add_vline(x=0, line={"color": INK, "width": 1})
+        caption = (
+            f"How much lower (left) or higher (right) the {metric} of one trained network is than that of {name}, the "
+            "simple forecast that did best on validation. A cell whose line reaches zero has not been shown to beat it."
+        )
+        charts.append(Chart("Cells against the best simple forecast", chart, caption, height))
+    return [Row(charts)] if charts else []
+
+
+def _estimate(name: str, part: Json | None, colour: str) -> tuple[str, float, Sequence[float], str] | None:
+    if not part or part.get("ci") is None or part.get("relative_difference") is None:
+        return None
+    return name, 100 * part["relative_difference"], [100 * end for end in part["ci"]], colour
+
+
+def _reservations(verdict: Json) -> list[Part]:
+    """What is resampled, what that assumes, what is conditional, and what more would decide."""
+    words = [f"Nothing can be decided yet: {obstacle}." for obstacle in verdict.get("obstacles") or ()]
+    if verdict.get("kind"):
+        words.append(f"The interval is {_KINDS.get(verdict['kind'], verdict['kind'])}, and over independent seeds.")
+    if verdict.get("assumes"):
+        words.append(f"It assumes: {str(verdict['assumes']).rstrip('.')}.")
+    best, recommended = verdict.get("best_on_validation"), verdict.get("recommended")
+    if verdict.get("cell") and best and best != verdict["cell"]:
+        words.append(
+            f"On the validation part {title_of(best)} did best, on the test part {title_of(verdict['cell'])} is "
+            "better: the two parts disagree, so take the difference with care."
+        )
+    elif recommended and best and best != recommended:
+        words.append(
+            f"On the validation part {title_of(best)} did best, though {title_of(recommended)} is recommended."
+        )
+    words += [
+        f"{versus(pair['pair'])}: {more}"
+        for pair in verdict.get("pairs") or ()
+        if (more := _needed(pair.get("needed")))
+    ]
+    return [Text(sentence) for sentence in words]
+
+
+def _needed(needed: Json | None) -> str:
+    """What it would take to decide, in words."""
+    if not needed:
+        return ""
+    nouns = {"cutoffs": "forecast origin", "series": "series", "seeds": "seed"}
+    amounts = [counted(needed[key], noun) for key, noun in nouns.items() if needed.get(key) is not None]
+    if not amounts:
+        return "no number of windows or of seeds alone would decide a difference so near the limit."
+    return f"if the difference stayed as it is, {' or '.join(amounts)} in all would decide."

@@ -1,0 +1,21 @@
+"""Stage report: all results and timings -> models/report/report.html."""
+
+from pathlib import Path
+
+from pipeline.params import load_params
+from pipeline.report.building import build_report, save_report
+from pipeline.report.sources import Sources
+from pipeline.stages import run_stage
+
+OUT = Path("models/report/report.html")
+
+
+def main() -> None:
+    params = load_params()
+    report = build_report(Sources(Path(), params.cells, params.compare.metric))
+    save_report(report, OUT)
+    print(f"report: {OUT}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

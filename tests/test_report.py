@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_models import HOSTILE, SEEDS, write_comparison, write_project
+
+from pipeline.params import load_params
+from pipeline.report.building import build_report, save_report
+from pipeline.report.charts import count_points, dark_shades, label, place_evenly, shade
+from pipeline.report.intervals import autocorrelation, observed_shares
+from pipeline.report.page import render_page
+from pipeline.report.parts import Report, Section, Text, figure, interval, listed, probability, signed_percent
+from pipeline.report.search import allowed_words, hyperparameter_shares
+from pipeline.report.sources import Sources
+from pipeline.stages import report as stage
+from pipeline.storage import read_json, write_json
+
+CELLS = {"two": ("lstm", "gru"), "three": ("lstm", "gru", "rnn"), "single": ("gru",)}
+VIEWS = {"two": ("equal_parameters", "point_wise"), "three": ("equal_parameters",), "single": ()}
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+MOST_BYTES, MOST_POINTS = 8_000_000, 20_000
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sources]:
+    """The same results compared over two cells, three cells and one, each with its report written."""
+    folder = tmp_path_factory.mktemp("reports")
+    write_project(folder / "made", cells=CELLS["three"], views=VIEWS["two"])
+    found = {}
+    for name, cells in CELLS.items():
+        shutil.copytree(folder / "made", folder / name)
+        write_comparison(folder / name, cells=cells, views=VIEWS[name])
+        found[name] = Sources(folder / name, cells, "mase")
+        save_report(build_report(found[name]), page_of(found[name]))
+    return found
+
+
+@pytest.fixture
+def sources(projects: dict[str, Sources], tmp_path: Path) -> Sources:
+    """A copy of the project of two cells, to change."""
+    shutil.copytree(projects["two"].root, tmp_path / "project")
+    return Sources(tmp_path / "project", CELLS["two"], "mase")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where there is one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        pytest.skip("no Chromium here; with one installed, this test looks at the report in it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield running
+        running.close()
+
+
+def page_of(sources: Sources) -> Path:
+    return sources.root / "models" / "report" / "report.html"
+
+
+def texts_of(report: Report) -> dict[str, str]:
+    """What each section shows as bare text, by its anchor."""
+    return {
+        section.anchor: " ".join(part.words for part in section.parts if isinstance(part, Text))
+        for section in report.sections
+    }
+
+
+def section_of(report: Report, anchor: str) -> Section:
+    return next(section for section in report.sections if section.anchor == anchor)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_report_opens_offline_with_every_chart_drawn(
+    projects: dict[str, Sources], browser: Any, name: str, width: int
+) -> None:
+    complaints, requests = [], []
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(page_of(projects[name]).as_uri())
+    page.wait_for_selector("body[data-drawn]")
+    sizes = page.eval_on_selector_all(
+        ".chart",
+        "charts => charts.map(chart => chart.querySelector('.main-svg')?.getBoundingClientRect() ?? {width: 0})"
+        ".map(box => [box.width, box.height])",
+    )
+    marks = page.eval_on_selector_all(
+        ".chart",
+        "charts => charts.map(chart => chart.querySelectorAll('.trace path, .points path, .errorbar, image').length)",
+    )
+    assert len(sizes) == len(build_report(projects[name]).charts) >= 14
+    assert all(0 < chart_width <= width and height > 50 for chart_width, height in sizes)
+    assert all(marks)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (complaints, requests) == ([], [page_of(projects[name]).as_uri()])
+    # A name of the user's is text: none of its tags has become an element.
+    assert page.locator("main img, main b, svg img, svg b, svg i, svg a").count() == 0
+    context.close()
+
+
+def test_a_dark_page_has_light_figures_and_prints_on_white(projects: dict[str, Sources], browser: Any) -> None:
+    page = browser.new_page(color_scheme="dark")
+    page.set_default_timeout(120_000)
+    page.goto(page_of(projects["two"]).as_uri())
+    page.wait_for_selector("body[data-drawn]")
+    ink = "getComputedStyle(document.querySelector('.legendtext')).fill"
+    assert page.evaluate(ink) == "rgb(228, 232, 236)"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(ink) == "rgb(28, 39, 51)"
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(ink) == "rgb(228, 232, 236)"
+    assert page.locator("details[open]").count() == 0
+    page.close()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_report_is_one_small_file_with_its_script_once(projects: dict[str, Sources], name: str) -> None:
+    text = page_of(projects[name]).read_text(encoding="utf-8")
+    assert len(text.encode()) < MOST_BYTES
+    assert text.count("* plotly.js v") == 1
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=.(?!data:)", text.split("<script>")[0])
+
+
+def test_the_report_begins_with_the_verdict_in_words(projects: dict[str, Sources]) -> None:
+    for sources in projects.values():
+        verdict = sources.verdict
+        assert html.escape(verdict["words"]) in page_of(sources).read_text(encoding="utf-8").split("<main>")[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "claim"),
+    [
+        ({"verdict": "better", "cell": "lstm"}, "LSTM is better on this data"),
+        ({"verdict": "equivalent"}, "GRU and LSTM are practically equivalent on this data"),
+        ({"verdict": "undecided"}, "GRU and LSTM: this data does not decide between them"),
+        ({"verdict": "neither"}, "Neither cell is shown to beat ridge"),
+    ],
+)
+def test_the_headline_follows_the_verdict(sources: Sources, found: dict[str, Any], claim: str) -> None:
+    verdict = {**sources.verdict, "cell": None, "pair": ["gru", "lstm"], **found}
+    write_json(verdict, sources.models / "comparison" / "verdict.json")
+    assert build_report(sources).headline == claim
+
+
+def test_unequal_budgets_and_what_stands_in_the_way_are_told(sources: Sources) -> None:
+    verdict = {**sources.verdict, "obstacles": ["three cutoffs are too few"]}
+    verdict["budget"] = {**verdict["budget"], "equal": False, "why": ["completed trials: lstm 24, gru 12"]}
+    write_json(verdict, sources.models / "comparison" / "verdict.json")
+    section = section_of(build_report(sources), "verdict")
+    assert any("three cutoffs are too few" in part.words for part in section.parts if isinstance(part, Text))
+    assert "completed trials: lstm 24, gru 12" in render_page(Report("", "", "", [section]))
+
+
+def test_names_of_the_user_are_never_markup(projects: dict[str, Sources]) -> None:
+    text = page_of(projects["two"]).read_text(encoding="utf-8").replace(r"<\/script>", "")
+    for name in HOSTILE[:3]:
+        assert name not in text
+        assert html.escape(name) in text
+    assert label("<a href='x'>&") == "&lt;a href='x'&gt;&amp;"
+
+
+def test_a_word_that_looks_like_markup_stays_a_word() -> None:
+    hostile = "<script>alert(1)</script>"
+    page = render_page(Report(hostile, hostile, hostile, [Section("a", hostile, hostile, [Text(hostile)])]))
+    assert hostile not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 8
+
+
+@pytest.mark.parametrize(
+    ("missing", "anchors"),
+    [
+        ("models/comparison/verdict.json", ["verdict", "views"]),
+        ("models/evaluation/gru-losses.parquet", ["forecasts"]),
+        ("models/evaluation/*-steps.csv", ["steps"]),
+        ("models/evaluation/*-series.csv", ["series"]),
+        ("models/evaluation/*.json", ["seeds"]),
+        ("models/tuned/*.json", ["search"]),
+        ("models/comparison/curves.csv", ["learning"]),
+        ("models/evaluation/*.parquet", ["forecasts", "residuals"]),
+        ("data/series/audit.json", ["audit"]),
+    ],
+)
+def test_a_section_without_its_files_says_so_and_the_others_stay(
+    sources: Sources, missing: str, anchors: list[str]
+) -> None:
+    before = texts_of(build_report(sources))
+    for path in sources.root.glob(missing):
+        path.unlink()
+    after = texts_of(build_report(sources))
+    for anchor, words in after.items():
+        assert ("Not shown" in words) == (anchor in anchors or "Not shown" in before[anchor]), anchor
+
+
+def test_an_empty_project_has_a_report_without_charts(tmp_path: Path) -> None:
+    report = build_report(Sources(tmp_path, ("lstm", "gru"), "mase"))
+    assert report.headline == "No verdict yet"
+    assert report.charts == []
+    assert "Not shown" in render_page(report)
+
+
+def test_left_over_cells_are_not_in_the_report(projects: dict[str, Sources]) -> None:
+    text = page_of(projects["two"]).read_text(encoding="utf-8").split("<script>")[0]
+    assert "RNN" not in text
+    assert "RNN" in page_of(projects["three"]).read_text(encoding="utf-8").split("<script>")[0]
+
+
+def test_a_single_cell_and_a_single_series_have_nothing_to_be_set_against(
+    projects: dict[str, Sources], sources: Sources
+) -> None:
+    assert "Only one cell" in texts_of(build_report(projects["single"]))["series"]
+    for cell in sources.cells:
+        path = sources.models / "evaluation" / f"{cell}-series.csv"
+        pd.read_csv(path).head(1).to_csv(path, index=False)
+    assert "a single series" in texts_of(build_report(sources))["series"]
+
+
+def test_copied_weights_are_shown_only_where_there_are_some(sources: Sources) -> None:
+    assert section_of(build_report(sources), "copies")
+    for cell in sources.cells:
+        path = sources.models / "evaluation" / f"{cell}-copy.csv"
+        path.write_text("future_segment,past_segment,weight\n")
+    assert "copies" not in texts_of(build_report(sources))
+
+
+def test_old_timings_without_memory_and_latency_still_give_a_cost(sources: Sources) -> None:
+    for cell in sources.cells:
+        seeds = {str(seed): {"seconds": 9.0, "seconds_per_epoch": 0.4, "epochs": 12} for seed in SEEDS}
+        write_json({"seconds": 61.25, "seeds": seeds}, sources.models / "timings" / f"train-{cell}.json")
+    assert "61.25" in render_page(Report("", "", "", [section_of(build_report(sources), "cost")]))
+
+
+def test_the_same_results_are_the_same_bytes(projects: dict[str, Sources], tmp_path: Path) -> None:
+    save_report(build_report(projects["two"]), tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == page_of(projects["two"]).read_bytes()
+
+
+def test_a_large_panel_is_thinned_and_the_page_says_so(sources: Sources) -> None:
+    rng, folder = np.random.default_rng(0), sources.models / "evaluation"
+    for cell in sources.cells:
+        series = pd.DataFrame({"forecast": "ensemble", "unique_id": [f"s{i}" for i in range(50_000)]})
+        series.assign(mase=rng.random(50_000), coverage_80=0.8, width_80=1.0).to_csv(
+            folder / f"{cell}-series.csv", index=False
+        )
+        steps = [(name, step, step / 720) for name in ("ensemble", "11", "12") for step in range(1, 721)]
+        pd.DataFrame(steps, columns=["forecast", "step", "mase"]).to_csv(folder / f"{cell}-steps.csv", index=False)
+        ledger = read_json(sources.models / "tuned" / f"{cell}.json")
+        ledger["trials"] = ledger["trials"][:24] * 100
+        write_json(ledger, sources.models / "tuned" / f"{cell}.json")
+    curves = [(cell, seed, epoch, 1.0, 1.0) for cell in sources.cells for seed in range(50) for epoch in range(300)]
+    table = pd.DataFrame(curves, columns=["model", "seed", "epoch", "loss", "val_loss"])
+    table.to_csv(sources.models / "comparison" / "curves.csv", index=False)
+    report = build_report(sources)
+    assert sum(count_points(chart.figure) for chart in report.charts) < MOST_POINTS
+    page = render_page(report)
+    assert len(page.encode()) < MOST_BYTES
+    for told in ("1,500 of 50,000 series", "120 of 720 steps", "300 of 2,400 trials", "6 of 50 networks"):
+        assert told in page
+
+
+def test_quantiles_are_observed_as_the_coverage_of_intervals_says(projects: dict[str, Sources]) -> None:
+    sources = projects["two"]
+    shares = observed_shares(sources, "gru")
+    assert list(shares) == [0.025, 0.1, 0.5, 0.9, 0.975]
+    metrics = read_json(sources.models / "evaluation" / "gru.json")
+    assert shares[0.9] - shares[0.1] == pytest.approx(metrics["coverage_80"], abs=1e-9)
+
+
+def test_hyperparameters_share_the_variance_between_their_values() -> None:
+    values = [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+    scores = [1.0, 1.5, 3.0, 3.5]
+    trials = [
+        {"status": "completed", "score": score, "values": {"head": head, "units": units, "layers": 1, "tuner/x": units}}
+        for score, (head, units) in zip(scores, values, strict=True)
+    ]
+    found = hyperparameter_shares({"trials": [*trials, {"status": "failed", "score": None, "values": {"head": "c"}}]})
+    assert found == {"head": (pytest.approx(4 / 4.25), 1 / 3), "units": (pytest.approx(0.25 / 4.25), 1 / 3)}
+
+
+def test_what_has_no_effect_reaches_the_share_told_as_chance_on_average() -> None:
+    rng = np.random.default_rng(1)
+    shares = []
+    for _ in range(300):
+        rates = 10 ** rng.uniform(-3, -2, 24)
+        trials = [
+            {"status": "completed", "score": float(score), "values": {"learning_rate": float(rate)}}
+            for score, rate in zip(rng.standard_normal(24), rates, strict=True)
+        ]
+        share, chance = hyperparameter_shares({"trials": trials})["learning_rate"]
+        shares.append(share - chance)
+    assert np.mean(shares) == pytest.approx(0, abs=0.02)
+
+
+def test_autocorrelation_is_that_of_the_definition_and_skips_missing_values() -> None:
+    values = np.array([1.0, 3.0, 2.0, 5.0, 4.0, 6.0])
+    centred = values - values.mean()
+    expected = [sum(centred[i] * centred[i + lag] for i in range(6 - lag)) / sum(centred**2) for lag in (1, 2)]
+    assert autocorrelation(values, 2) == pytest.approx(expected)
+    assert autocorrelation(np.array([1.0, np.nan, 1.0, np.nan]), 2) == pytest.approx([0, 0])
+    alternating = np.where(np.arange(50) % 2, 1.0, -1.0)
+    alternating[7] = np.nan
+    assert autocorrelation(alternating, 1)[0] < -0.9
+
+
+@given(st.integers(1, 5000), st.integers(2, 300))
+def test_thinning_keeps_both_ends_and_no_more_than_asked(count: int, most: int) -> None:
+    places = place_evenly(count, most)
+    assert (places[0], places[-1], len(places)) == (0, count - 1, min(count, most))
+    assert np.ptp(np.diff(places)) <= 1 if len(places) > 2 else True
+
+
+def test_every_colour_has_its_shade_on_a_dark_page() -> None:
+    shades = dict(dark_shades())
+    assert shades["#0072b2"] == "#5bb5ec"
+    assert shade("#0072b2", 0.16).startswith("rgba(0,114,178,")
+    assert shades["rgba(0,114,178,"] == "rgba(91,181,236,"
+    assert not set(shades) & set(shades.values())  # replaced one after the other, none is replaced twice
+
+
+def test_figures_read_as_people_write_them() -> None:
+    assert [figure(value) for value in (None, float("nan"), 0.123456, 12345.6, 7, -2)] == [
+        *("–", "–", "0.1235", "12,346", "7", "−2")
+    ]
+    assert (signed_percent(-0.0312), signed_percent(None)) == ("−3.1 %", "–")
+    assert interval([-0.05, 0.002]) == "−5.0 % to +0.2 %"
+    assert (probability(1e-6), probability(0.04321)) == ("< 0.0001", "0.043")
+    assert (listed([]), listed(["a"]), listed(["a", "b", "c"])) == ("none", "a", "a, b and c")
+    assert allowed_words({"min": 0.001, "max": 0.01, "sampling": "log"}) == "0.001 to 0.01, log"
+    assert allowed_words(["none", 2]) == "none, 2"
+
+
+def test_the_stage_writes_the_report_of_the_cells_in_params(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = load_params(Path(__file__).parents[1] / "params.yaml").model_copy(update={"cells": ("gru",)})
+    monkeypatch.chdir(sources.root)
+    monkeypatch.setattr(stage, "load_params", lambda: params)
+    page_of(sources).unlink()
+    stage.main()
+    assert capsys.readouterr().out == "report: models/report/report.html\n"
+    assert "Gatecast: GRU<" in page_of(sources).read_text(encoding="utf-8")
