@@ -5,23 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.errors import GatecastError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from pipeline.params import DataParams
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-_OUTPUTS = [".csv", ".csv.gz", ".csv.zst", ".parquet"]
-_FORMATS = {".csv": "csv", ".csv.gz": "csv", ".csv.zst": "csv", ".parquet": "parquet", ".tsf": "tsf"}
 _TRAINED, _FINAL = Path("models/trained"), Path("models/final")
 
 
@@ -73,11 +65,11 @@ def forecast(
     INPUT has the columns of the training data, or unique_id (optional for one series), ds and y with its covariates.
     """
     with _errors_in_one_line():
-        _check_output(output, {"INPUT": source, "--future": future})
         from pipeline.forecaster import Forecaster
+        from pipeline.userfiles import check_output, read_future, read_history, write_forecast
 
-        keys = {None: "served", "best": "best_on_validation"}
-        chosen = decided_cell(comparison, keys[cell]) if cell in keys else str(cell)
+        check_output(output, {"INPUT": source, "--future": future})
+        chosen = _chosen_cell(cell, comparison)
         folder = find_model(models, chosen)
         forecaster = Forecaster.load(folder, threads=threads)
         options = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
@@ -90,6 +82,100 @@ def forecast(
         typer.echo(f"{folder}: trained on all data, not evaluated", err=True)
     by = _named(chosen, forecaster.meta)
     typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {by}")
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of bundles, of published versions, or one bundle; "
+            f"else {_TRAINED}, with those of {_FINAL} in the place of theirs."
+        ),
+    ] = None,
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for one that is free.")] = 8000,
+    cell: Annotated[
+        str | None,
+        typer.Option(help="Who answers requests that name no model: lstm, gru, or best; else what serve.cell says."),
+    ] = None,
+    comparison: Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")] = Path(
+        "models/comparison"
+    ),
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with the key that requests bring; else GATECAST_API_KEY holds it.")
+    ] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Threads used by one call of a model.")] = 1,
+) -> None:
+    """Serves forecasts over HTTP until it is told to stop."""
+    with _errors_in_one_line():
+        from pipeline.server.auth import check_exposure, find_key
+        from pipeline.server.registry import find_bundles
+
+        key = find_key(api_key_file)
+        check_exposure(host, key, no_auth=no_auth)
+        bundles = find_bundles(_TRAINED if models is None else models)
+        if models is None:
+            bundles = {name: find_model(None, name) for name in bundles}
+        default = _default_model(list(bundles), cell, comparison)
+
+        from pipeline.server.app import create_app
+        from pipeline.server.limits import Limits
+        from pipeline.server.process import bind, open_listener, run
+
+        listener = bind(host, port)
+        limits = Limits()
+        try:
+            server = create_app(bundles or models or _TRAINED, default=default, key=key, threads=threads, limits=limits)
+        except GatecastError:
+            listener.close()
+            raise
+        typer.echo(f"{open_listener(listener)} serves {models or _TRAINED}; Ctrl-C stops it", err=True)
+        run(server, listener, limits)
+
+
+def _default_model(names: list[str], cell: str | None, comparison: Path) -> str | None:
+    """The model that answers where none is named: that of the cell, as for `forecast`."""
+    if cell not in (None, "best"):
+        if names and cell not in names:
+            raise GatecastError(f"--cell: {cell} is not among the models. Served: {', '.join(names)}; name one of them")
+        return cell
+    if not names or (len(names) == 1 and cell is None):
+        return None
+    chosen = decided_cell(comparison, "best_on_validation" if cell == "best" else "served")
+    return _default_model(names, chosen, comparison)
+
+
+@app.command()
+def publish(
+    *,
+    to: Annotated[Path, typer.Option(help="Folder of published models, which `gatecast serve FOLDER` watches.")],
+    cell: Annotated[
+        str | None, typer.Option(help="lstm, gru, or best: the better on validation; else what serve.cell says.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "gatecast",
+    models: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder of the models; else {_FINAL} where it holds the cell, and {_TRAINED} where not."),
+    ] = None,
+    comparison: Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")] = Path(
+        "models/comparison"
+    ),
+) -> None:
+    """Publishes a trained model as the next version, FOLDER/NAME/N, which appears there whole or not at all."""
+    with _errors_in_one_line():
+        from pipeline.server.versions import publish_bundle
+
+        folder = find_model(models, _chosen_cell(cell, comparison))
+        place = publish_bundle(folder, to, name=name)
+    typer.echo(f"{place}: published from {folder}")
+
+
+def _chosen_cell(cell: str | None, comparison: Path) -> str:
+    keys = {None: "served", "best": "best_on_validation"}
+    return decided_cell(comparison, keys[cell]) if cell in keys else str(cell)
 
 
 @contextmanager
@@ -179,136 +265,3 @@ def decided_cell(comparison: Path, key: str) -> str:
         raise GatecastError(
             f"{path}: no key {key} can be read ({what}); run `dvc repro`, or name a cell with --cell"
         ) from None
-
-
-def read_history(path: Path, meta: Mapping[str, Any], *, delimiter: str, decimal: str, encoding: str) -> pd.DataFrame:
-    """Reads the history to forecast from, as ingest reads its data.
-
-    Args:
-        path: the file.
-        meta: the bundle's, whose columns the file has.
-        delimiter: of a CSV file.
-        decimal: the decimal point of a CSV file.
-        encoding: of a CSV file.
-
-    Returns:
-        A raw frame that knows file and row of everything in it.
-
-    Raises:
-        GatecastError: the file's name has another ending, or an option is no single character.
-        DataError: the file cannot be read.
-    """
-    from pipeline.columns import Columns, find_history_layout
-    from pipeline.sources import read_source
-
-    form = _FORMATS[_ending(path, list(_FORMATS), "INPUT")]
-    names = Columns.from_json(meta["columns"]).covariates()
-    if form == "tsf" and names:
-        told = f"INPUT is a .tsf file, which has no covariates, and the forecaster needs {', '.join(names)}"
-        raise GatecastError(f"{told}. Received: {str(path)!r}; bring a .csv or .parquet file with them")
-    data = _data_of(path, form, meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
-    return read_source(data, find=find_history_layout)
-
-
-def read_future(
-    path: Path, meta: Mapping[str, Any], *, history: pd.DataFrame, delimiter: str, decimal: str, encoding: str
-) -> pd.DataFrame:
-    """Reads the covariates that are known ahead.
-
-    Args:
-        path: the file.
-        meta: the bundle's, whose columns but the target the file has.
-        history: what `read_history` gave.
-        delimiter: as for `read_history`.
-        decimal: as for `read_history`.
-        encoding: as for `read_history`.
-
-    Returns:
-        A raw frame as `read_history` gives it: series, time and the future covariates.
-
-    Raises:
-        GatecastError: the file's name has another ending, or an option is no single character.
-        DataError: the file cannot be read.
-    """
-    from pipeline.columns import Columns, find_future_layout
-    from pipeline.sources import read_source
-
-    form = _FORMATS[_ending(path, _OUTPUTS, "--future")]  # a .tsf file has no covariates
-    ids = [name for name in (Columns.from_json(meta["columns"]).id_col, "unique_id") if name in history.columns]
-    one_series = not ids or history[ids[0]].nunique() == 1
-    data = _data_of(path, form, meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
-    return read_source(data, find=partial(find_future_layout, one_series=one_series))
-
-
-def _data_of(
-    path: Path, form: str, meta: Mapping[str, Any], *, delimiter: str, decimal: str, encoding: str
-) -> DataParams:
-    """A file with the columns of a bundle, as section data of params.yaml would describe it."""
-    from pipeline.params import DataParams, RepairParams
-
-    for name, value in (("delimiter", delimiter), ("decimal", decimal)):
-        if len(value) != 1:
-            raise GatecastError(f"--{name} is one character. Received: {value!r}")
-    return DataParams.model_validate(
-        {
-            **meta["columns"],
-            "path": str(path),
-            "pattern": "*",
-            "format": form,
-            "delimiter": delimiter,
-            "decimal": decimal,
-            "encoding": encoding,
-            "end": None,
-            "min_history": 1,
-            "repair": RepairParams.model_validate(meta["repair"]),
-        }
-    )
-
-
-def write_forecast(frame: pd.DataFrame, path: Path) -> None:
-    """Writes a forecast, whole or not at all, in the format that its name ends with.
-
-    Args:
-        frame: what `Forecaster.forecast` gave.
-        path: where; what lies there is replaced.
-
-    Raises:
-        GatecastError: the name has another ending, or the system refuses to write.
-    """
-    import gzip
-    from io import BytesIO
-
-    import zstandard
-
-    from pipeline.storage import replacing
-
-    ending = _ending(path, _OUTPUTS, "OUTPUT")
-    buffer = BytesIO()
-    if ending == ".parquet":
-        frame.to_parquet(buffer, index=False)
-    else:
-        frame.to_csv(buffer, index=False, lineterminator="\n")
-    compress = {".csv.gz": lambda raw: gzip.compress(raw, mtime=0), ".csv.zst": zstandard.ZstdCompressor().compress}
-    content = compress.get(ending, bytes)(buffer.getvalue())
-    try:
-        with replacing(path) as beside:
-            beside.write_bytes(content)
-    except OSError as error:
-        raise GatecastError(f"{path} cannot be written: {error.strerror}; choose another place") from None
-
-
-def _check_output(output: Path, sources: Mapping[str, Path | None]) -> None:
-    """Before any work is done."""
-    _ending(output, _OUTPUTS, "OUTPUT")
-    if output.is_dir():
-        raise GatecastError(f"OUTPUT {output} is a folder; name a file")
-    for name, source in sources.items():
-        if source is not None and output.resolve() == source.resolve():
-            raise GatecastError(f"OUTPUT {output} would replace {name}; name another file")
-
-
-def _ending(path: Path, known: list[str], argument: str) -> str:
-    for ending in known:
-        if path.name.lower().endswith(ending):
-            return ending
-    raise GatecastError(f"{argument} ends with one of {', '.join(known)}. Received: {str(path)!r}; rename it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def calendar_features(
     Returns:
         The names of the features [L], and their values [T, L] between -1 and 1.
     """
-    cycles = list(_cycles(freq))
+    cycles = _cycles(freq)
     names = tuple(
         f"{cycle}_{wave}{k}" for cycle, count in cycles for k in range(1, count + 1) for wave in ("sin", "cos")
     )
@@ -53,8 +54,13 @@ def calendar_features(
     return names, np.stack(waves, axis=1).astype(np.float32)
 
 
-def _cycles(freq: str | int) -> Iterator[_Cycle]:
+@lru_cache
+def _cycles(freq: str | int) -> tuple[_Cycle, ...]:
     """The cycles that show at a frequency, each with its number of harmonics."""
+    return tuple(_find_cycles(freq))
+
+
+def _find_cycles(freq: str | int) -> Iterator[_Cycle]:
     frequency = parse_frequency(freq)
     if frequency.whole_numbered:
         return

@@ -122,18 +122,64 @@ class Forecaster:
                 finite, or it is negative while the network takes logarithms; or values are so large that a forecast
                 of them overflows.
         """
+        inputs = self.check_arrays(
+            history, observed, past=past, future=future, static_cat=static_cat, static_num=static_num
+        )
+        return self.run(inputs, outputs=outputs)
+
+    def check_arrays(
+        self,
+        history: NDArray[Any],
+        observed: NDArray[Any],
+        *,
+        past: NDArray[Any] | None = None,
+        future: NDArray[Any] | None = None,
+        static_cat: NDArray[Any] | None = None,
+        static_num: NDArray[Any] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Checks windows, and completes what may be left out.
+
+        Args:
+            history: as for `predict_arrays`, like all others.
+            observed: [N, C].
+            past: [N, C, P].
+            future: [N, H, K].
+            static_cat: [N, J].
+            static_num: [N, R].
+
+        Returns:
+            The inputs of the graph by name, for `run`; those of several calls may be concatenated.
+
+        Raises:
+            GatecastError: as `predict_arrays`, but for values that overflow.
+        """
         history = np.ascontiguousarray(history, dtype=np.float64)
         observed = np.ascontiguousarray(observed, dtype=np.float32)
         _check_windows(history, observed, self.spec)
         given = {"past": past, "future": future, "static_cat": static_cat, "static_num": static_num}
-        inputs = {"history": history, "observed": observed, **_beside(given, len(history), self.spec)}
-        results = {name: np.empty(self._shape(name, len(history))) for name in outputs}
-        for start in range(0, len(history), BATCH_SIZE):
+        return {"history": history, "observed": observed, **_beside(given, len(history), self.spec)}
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], *, outputs: Sequence[str] = ("forecast",)) -> dict[str, Floats]:
+        """Runs the graph.
+
+        Args:
+            inputs: what `check_arrays` gave.
+            outputs: as for `predict_arrays`.
+
+        Returns:
+            As `predict_arrays`.
+
+        Raises:
+            GatecastError: values are so large that a forecast of them overflows.
+        """
+        count = len(inputs["history"])
+        results = {name: np.empty(self._shape(name, count)) for name in outputs}
+        for start in range(0, count, BATCH_SIZE):
             rows = slice(start, start + BATCH_SIZE)
             batch = self._session.run(list(outputs), {name: value[rows] for name, value in inputs.items()})
             for name, value in zip(outputs, batch, strict=True):
                 results[name][(slice(None), rows) if name == "members" else rows] = value
-        _check_outputs(results, history, observed)
+        _check_outputs(results, inputs["history"], inputs["observed"])
         return results
 
     def predict_windows(self, windows: Windows, *, outputs: Sequence[str] = ("forecast",)) -> dict[str, Floats]:
@@ -168,13 +214,25 @@ class Forecaster:
                 makes a forecast overflow (`value-huge`).
             GatecastError: `future` is given and not taken, or taken and not given.
         """
-        panel = self._panel(frame)
+        prepared = self.prepare(frame, future=future)
+        return prepared.frame(self.run(prepared.inputs)["forecast"])
+
+    def prepare(self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None) -> Prepared:
+        """Does all of `forecast` that comes before the graph; see there for arguments and errors."""
+        return self.prepare_panel(self._panel(frame), future=future)
+
+    def prepare_panel(self, panel: Panel, *, future: pd.DataFrame | None = None) -> Prepared:
+        """`prepare` of a history that is regular already.
+
+        Args:
+            panel: as `build_panel` makes it.
+            future: as for `forecast`.
+        """
         contexts = _Contexts.of_panel(panel, self.spec.context_length)
         contexts.check(self.spec.hparams.transform)
         beside = self._beside(contexts, future)
-        quantiles = self.predict_arrays(contexts.history, np.isfinite(contexts.history), **beside)["forecast"]
-        columns = forecast_columns(self.cell, self.quantiles)
-        return contexts.frame(self.spec.horizon, {name: quantiles[:, :, place] for name, place in columns})
+        inputs = self.check_arrays(contexts.history, np.isfinite(contexts.history), **beside)
+        return Prepared(self.spec, inputs, contexts)
 
     def _shape(self, output: str, n: int) -> tuple[int, ...]:
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
@@ -230,6 +288,30 @@ class Forecaster:
 
         columns = self._columns().of_history(list(frame.columns))
         return build_panel(frame, columns=columns, repair=self._repair(), min_history=1, end=None)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table of history on its way into the graph.
+
+    Attributes:
+        spec: the network's.
+        inputs: the inputs of the graph, for `Forecaster.run`; one window per series.
+        contexts: the series.
+    """
+
+    spec: NetworkSpec
+    inputs: Mapping[str, NDArray[Any]]
+    contexts: _Contexts
+
+    def times(self) -> tuple[pd.Series[Any], pd.Series[Any]]:
+        """The H timestamps that follow each series [N * H], and its last one [N], in the time zone of the data."""
+        return self.contexts.times(self.spec.horizon)
+
+    def frame(self, quantiles: Floats) -> pd.DataFrame:
+        """The forecast frame, as `Forecaster.forecast` gives it, of the graph's output [N, H, Q]."""
+        columns = forecast_columns(self.spec.cell, self.spec.quantiles)
+        return self.contexts.frame(self.spec.horizon, {name: quantiles[:, :, place] for name, place in columns})
 
 
 @dataclass(frozen=True)
@@ -318,18 +400,25 @@ class _Contexts:
 
         return to_user_time(ds.reset_index(drop=True), freq=self.panel.freq, timezone=self.panel.timezone)
 
-    def frame(self, horizon: int, values: Mapping[str, Floats]) -> pd.DataFrame:
-        """A forecast frame: series and time, then the columns [N, H] given."""
+    def times(self, horizon: int) -> tuple[pd.Series[Any], pd.Series[Any]]:
+        """The timestamps after each series' last one [N * H], and that one [N], as the user has them."""
         import pandas as pd
 
         from pipeline.series import future_times
 
         last = self.panel.frame["ds"].iloc[self.ends]
         future = future_times(last, freq=self.panel.freq, horizon=horizon)
+        return self._user_times(pd.Series(future.ravel())), self._user_times(last)
+
+    def frame(self, horizon: int, values: Mapping[str, Floats]) -> pd.DataFrame:
+        """A forecast frame: series and time, then the columns [N, H] given."""
+        import pandas as pd
+
+        future, last = self.times(horizon)
         columns: dict[str, Any] = {
             "unique_id": pd.Index(self.ids, dtype="str").repeat(horizon),
-            "ds": self._user_times(pd.Series(future.ravel())),
-            "cutoff": self._user_times(last).repeat(horizon).array,
+            "ds": future,
+            "cutoff": last.repeat(horizon).array,
         }
         return pd.DataFrame(columns | {name: value.ravel() for name, value in values.items()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,31 @@ def read_source(data: DataParams, *, find: FindLayout = find_layout) -> pd.DataF
     return frame
 
 
+def read_upload(raw: bytes, data: DataParams, *, find: FindLayout) -> pd.DataFrame:
+    """Reads a file that is in memory.
+
+    Args:
+        raw: its contents, not packed.
+        data: as for `read_source`; `data.path` is its name in errors, and the format csv or parquet.
+        find: finds the columns that are read.
+
+    Returns:
+        As `read_source`.
+
+    Raises:
+        DataError: as `read_source`.
+    """
+    name = data.path
+    if not raw.strip():
+        raise failure("file-empty", name, f"nothing in it. Received: {len(raw)} bytes")
+    is_parquet = data.format == "parquet"
+    frame, rows = _parse_parquet(io.BytesIO(raw), name, data, find) if is_parquet else parse_csv(raw, name, data, find)
+    frame[FILE] = pd.Categorical([name]).take(np.zeros(len(rows), np.int64))
+    frame[ROW] = rows
+    frame.attrs = {"row_unit": "row" if is_parquet else "line", "decimal": data.decimal}
+    return frame
+
+
 def _find_files(data: DataParams) -> list[tuple[Path, str]]:
     """The files, each with its name as the user would write it."""
     root = Path(data.path)
@@ -79,7 +105,8 @@ def _left_out(name: Path, pattern: str) -> bool:
 
 def _read_file(path: Path, name: str, data: DataParams, find: FindLayout) -> _Raw:
     if data.format == "parquet":
-        return _read_parquet(path, name, data, find)
+        file_size(path, name)
+        return _parse_parquet(path, name, data, find)
     raw = read_bytes(path, name)
     return parse_tsf(raw, name, data) if data.format == "tsf" else parse_csv(raw, name, data, find)
 
@@ -99,17 +126,17 @@ def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _read_parquet(path: Path, name: str, data: DataParams, find: FindLayout) -> _Raw:
-    size = file_size(path, name)
+def _parse_parquet(file: Path | io.BytesIO, name: str, data: DataParams, find: FindLayout) -> _Raw:
     try:
-        header = pq.ParquetFile(path).schema_arrow.names
-    except (pa.ArrowInvalid, OSError):
+        header = pq.ParquetFile(file).schema_arrow.names
+    except (pa.ArrowException, OSError):
+        size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file_size(file, name)
         raise failure("file-corrupt", name, f"no Parquet file. Received: {size:,} bytes") from None
     layout = find(header, Columns.from_params(data), name)
     try:
         dictionaries = [*([] if layout.id_col is None else [layout.id_col]), *layout.categorical]
-        table = pq.ParquetFile(path, read_dictionary=dictionaries).read(columns=list(dict.fromkeys(layout.needed())))
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.ParquetFile(file, read_dictionary=dictionaries).read(columns=list(dict.fromkeys(layout.needed())))
+    except (pa.ArrowException, OSError) as error:
         raise failure("file-corrupt", name, f"cannot be decoded ({error})") from None
     if not len(table):
         raise failure("file-empty", name, "no rows")

@@ -1,0 +1,1 @@
+"""The server of saved forecasters: several protocols, each a thin adapter, over one core."""

@@ -1,0 +1,305 @@
+"""The protocol of our own: tables of history in, forecasts with timestamps, median and intervals out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import Response
+
+from pipeline.errors import GatecastError
+from pipeline.intervals import interval_levels
+from pipeline.server.bodies import Json, read_body
+from pipeline.server.core import SMALL, Core, described
+from pipeline.server.limits import horizon_of
+from pipeline.server.models import Model
+from pipeline.server.request_errors import RequestError, echo, request_error_of
+from pipeline.server.tensors import input_tensors, output_tensors
+
+if TYPE_CHECKING:  # pandas is loaded with the first table
+    import pandas as pd
+
+    from pipeline.forecaster import Prepared
+
+_CELL = {"type": ["number", "string", "boolean", "null"]}
+_TABLE: dict[str, Any] = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "object", "additionalProperties": _CELL}, "title": "Records"},
+        {"type": "object", "additionalProperties": {"type": "array", "items": _CELL}, "title": "Columns"},
+    ]
+}
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "history": {"type": "string", "format": "binary", "description": "a .csv or .parquet file"},
+        "future": {"type": "string", "format": "binary", "description": "covariates known ahead, likewise"},
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "h": {"type": "integer"},
+        "level": {"type": "string", "description": "such as 80,95"},
+        "delimiter": {"type": "string", "default": ","},
+        "decimal": {"type": "string", "default": "."},
+        "encoding": {"type": "string", "default": "utf-8"},
+    },
+    "required": ["history"],
+}
+_SMALL = 2_000  # numbers of a forecast that are shown in under a millisecond
+_FILES = ("history", "future")
+_JSON = ("application/json", "application/x-www-form-urlencoded")  # which is what curl -d says of any body
+
+
+class ForecastRequest(BaseModel):
+    """The body of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="name of the model; the default one if left out")
+    version: str | int | None = Field(None, description="that has to answer; the one that is served if left out")
+    history: Any = Field(json_schema_extra=_TABLE, description="with the columns of the training data, or Nixtla's")
+    future: Any = Field(None, json_schema_extra={"anyOf": [*_TABLE["anyOf"], {"type": "null"}]})
+    h: int | None = Field(None, description="steps, at most the horizon; all if left out")
+    level: list[float] | None = Field(None, description="intervals in percent, of those there are; all if left out")
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a request asks for beside its tables."""
+
+    model: Model
+    steps: int
+    levels: list[str]
+
+
+def render(error: RequestError) -> Json:
+    """A request error in the shape of this protocol."""
+    told = {"code": error.code, "message": error.message, "field": error.field}
+    return Json({"error": told}, error.status, error.headers)
+
+
+def routes(core: Core) -> APIRouter:
+    """The paths of this protocol.
+
+    Args:
+        core: with the models.
+    """
+    router = APIRouter(prefix="/v1", tags=["Gatecast"])
+
+    @router.get("/models", **described("The models that are served"))
+    async def models() -> Json:
+        rows = [
+            {
+                "name": model.name,
+                "version": str(model.version),
+                "cell": model.forecaster.cell,
+                "default": model.name == core.registry.default,
+            }
+            for model in core.registry.models.values()
+        ]
+        return Json({"models": rows})
+
+    @router.get("/models/{name}/schema", **described("What a model takes and gives", 404))
+    async def schema(name: str) -> Json:
+        return Json(_schema(core.registry.find(name)))
+
+    told = described("Forecast the steps after each series' last", 400, 404, 415, 422, body=ForecastRequest)
+    told["openapi_extra"]["requestBody"]["content"]["multipart/form-data"] = {"schema": _FORM}
+
+    @router.post("/forecast", **told)
+    async def forecast(request: Request) -> Response:
+        options, prepared = await _prepare(request, core)
+        quantiles = await core.forecast(options.model, prepared.inputs, field="history")
+        if "text/csv" in request.headers.get("accept", ""):
+            text = await core.in_thread(_csv, prepared, quantiles, options)
+            return Response(text, media_type="text/csv; charset=utf-8")
+        if quantiles.size <= _SMALL:
+            return Json(_answer(prepared, quantiles, options))
+        return Json(await core.in_thread(_answer, prepared, quantiles, options))
+
+    return router
+
+
+async def _prepare(request: Request, core: Core) -> tuple[_Options, Prepared]:
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    raw = await request.body()
+    if kind == "multipart/form-data":
+        async with request.form(max_files=len(_FILES), max_fields=20) as form:
+            files = {name: await _read(form, name) for name in _FILES}
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        return await core.in_thread(_prepare_files, files, fields, core)
+    if kind in _JSON:
+        return await _prepare_json(raw, core)
+    told = f"Content-Type: application/json or multipart/form-data is needed. Received: {echo(kind)}"
+    raise RequestError(415, told, code="body-format")
+
+
+async def _read(form: FormData, name: str) -> tuple[bytes, str] | None:
+    file = form.get(name)
+    if file is None:
+        return None
+    if not isinstance(file, UploadFile):
+        told = f"{name}: a file is needed, with its name. Received: {echo(file)}"
+        raise RequestError(422, told, code="upload-format", field=name)
+    return await file.read(), file.filename or ""
+
+
+async def _prepare_json(raw: bytes, core: Core) -> tuple[_Options, Prepared]:
+    """Reads a small table that needs no repair at once, and all others in a thread, with the first to load pandas."""
+    at_once = len(raw) <= SMALL and "pipeline.server.clean" in sys.modules
+    options, read = _read_json(raw, core) if at_once else await core.in_thread(_read_json, raw, core)
+    return options, await core.in_thread(_prepare_tables, options, read) if isinstance(read, dict) else read
+
+
+def _read_json(raw: bytes, core: Core) -> tuple[_Options, Prepared | dict[str, Any]]:
+    """What a request asks for; of its tables what the graph takes, or where that takes longer, the tables."""
+    from pipeline.columns import Columns
+    from pipeline.server.clean import clean_panel
+    from pipeline.server.tables import check_size, read_table
+
+    body = read_body(raw, ForecastRequest)
+    options = _options(core, model=body.model, version=body.version, h=body.h, level=body.level)
+    forecaster = options.model.forecaster
+    columns = Columns.from_json(forecaster.meta["columns"])
+    history = read_table(body.history, "history")
+    check_size(history, columns, "history", core.limits)
+    if body.future is not None:
+        future = read_table(body.future, "future")
+        core.limits.check_points(_rows(future), "future")
+        return options, {"history": history, "future": future}
+    panel = clean_panel(history, columns)
+    if panel is None:
+        return options, {"history": history}
+    try:
+        return options, forecaster.prepare_panel(panel)
+    except GatecastError as error:
+        raise request_error_of(error, field="history") from None
+
+
+def _prepare_tables(options: _Options, tables: dict[str, Any]) -> Prepared:
+    from pipeline.server.tables import frame_of
+
+    frames = {name: frame_of(table, name) for name, table in tables.items()}
+    return _prepared(options, frames["history"], frames.get("future"))
+
+
+def _rows(columns: dict[str, list[Any]]) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _prepare_files(
+    files: dict[str, tuple[bytes, str] | None], fields: dict[str, str], core: Core
+) -> tuple[_Options, Prepared]:
+    from pipeline.columns import Columns, find_future_layout, find_history_layout
+    from pipeline.server.tables import check_size, read_file
+
+    unknown = [name for name in fields if name not in _FORM["properties"]]
+    if unknown:
+        told = f"{unknown[0]}: the fields are {', '.join(_FORM['properties'])}. Received: {echo(unknown[0])}"
+        raise RequestError(422, told, code="body-invalid", field=unknown[0])
+    level = None if "level" not in fields else [_number(part, "level") for part in fields["level"].split(",")]
+    steps = None if "h" not in fields else _number(fields["h"], "h")
+    if steps is not None and not float(steps).is_integer():
+        told = f"h: a whole number is needed. Received: {echo(fields['h'])}"
+        raise RequestError(422, told, code="body-invalid", field="h")
+    options = _options(
+        core,
+        model=fields.get("model") or None,
+        version=fields.get("version"),
+        h=None if steps is None else int(steps),
+        level=level,
+    )
+    text: dict[str, Any] = {name: fields.get(name, usual) for name, usual in _TEXT.items()}
+    finds: dict[str, Any] = {"history": find_history_layout, "future": partial(find_future_layout, one_series=True)}
+    frames = {
+        name: None
+        if file is None
+        else read_file(*file, name, meta=options.model.forecaster.meta, find=finds[name], limits=core.limits, **text)
+        for name, file in files.items()
+    }
+    history = frames["history"]
+    if history is None:
+        raise RequestError(422, "history: a file is needed. Received: nothing", code="body-invalid", field="history")
+    table = {str(name): cells for name, cells in history.items()}
+    check_size(table, Columns.from_json(options.model.forecaster.meta["columns"]), "history", core.limits)
+    return options, _prepared(options, history, frames["future"])
+
+
+_TEXT = {"delimiter": ",", "decimal": ".", "encoding": "utf-8"}
+
+
+def _number(text: str, field: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        told = f"{field}: a number is needed. Received: {echo(text)}"
+        raise RequestError(422, told, code="body-invalid", field=field) from None
+
+
+def _options(
+    core: Core, *, model: str | None, version: str | int | None, h: int | None, level: list[float] | None
+) -> _Options:
+    found = core.registry.find(model, None if version is None else str(version))
+    spec = found.forecaster.spec
+    known = interval_levels(spec.quantiles)
+    levels = known if level is None else [f"{one:g}" for one in level]
+    for one in levels:
+        if one not in known:
+            told = f"level: the model has {', '.join(known)}. Received: {one}"
+            raise RequestError(422, told, code="level-unknown", field="level")
+    return _Options(found, horizon_of(h, spec.horizon, "h"), list(dict.fromkeys(levels)))
+
+
+def _prepared(options: _Options, history: pd.DataFrame, future: pd.DataFrame | None) -> Prepared:
+    try:
+        return options.model.forecaster.prepare(history, future=future)
+    except GatecastError as error:
+        about_future = str(error).startswith("future") or str(error).partition("] ")[2].startswith("future")
+        raise request_error_of(error, field="future" if about_future else "history") from None
+
+
+def _answer(prepared: Prepared, quantiles: Any, options: _Options) -> dict[str, Any]:
+    from pipeline.server.tables import show_series
+
+    model = options.model
+    return {
+        "model": model.name,
+        "version": str(model.version),
+        "freq": model.forecaster.meta["columns"]["freq"],
+        "series": show_series(prepared, quantiles, steps=options.steps, levels=options.levels),
+    }
+
+
+def _csv(prepared: Prepared, quantiles: Any, options: _Options) -> str:
+    from pipeline.server.tables import cut, write_csv
+
+    frame = cut(prepared.frame(quantiles), horizon=prepared.spec.horizon, steps=options.steps)
+    return write_csv(frame, prepared.spec.cell, options.levels)
+
+
+def _schema(model: Model) -> dict[str, Any]:
+    forecaster = model.forecaster
+    spec, meta = forecaster.spec, forecaster.meta
+    tensors = {"inputs": input_tensors(spec), "outputs": output_tensors(spec)}
+    return {
+        "model": model.name,
+        "version": str(model.version),
+        "cell": spec.cell,
+        "context_length": spec.context_length,
+        "horizon": spec.horizon,
+        "quantiles": list(spec.quantiles),
+        "levels": interval_levels(spec.quantiles),
+        "columns": meta["columns"],
+        "evaluated": bool(meta.get("evaluated", True)),
+        "calibrated": bool(meta.get("calibrated", False)),
+        "season_length": meta.get("season_length"),
+        "training_range": meta.get("training_range"),
+        "value_range": meta.get("value_range"),
+        "tensors": {
+            side: [{"name": t.name, "kind": t.kind, "shape": list(t.shape)} for t in found]
+            for side, found in tensors.items()
+        },
+    }

@@ -1,0 +1,229 @@
+"""Tables of requests -> frames: records, columns and uploaded files; and forecasts -> what native responses show."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.columns import Columns, FindLayout
+from pipeline.errors import GatecastError
+from pipeline.forecaster import Prepared
+from pipeline.intervals import forecast_columns
+from pipeline.provenance import FILE, ROW
+from pipeline.server.limits import Limits
+from pipeline.server.request_errors import RequestError, echo, request_error_of
+from pipeline.sources import read_upload
+from pipeline.userfiles import data_of
+
+_UNPACKED = 16  # times a Parquet file may grow
+
+
+def read_table(value: Any, field: str) -> dict[str, list[Any]]:
+    """Reads a table: a list of objects, or an object of lists.
+
+    Args:
+        value: of JSON.
+        field: where it stands.
+
+    Returns:
+        The columns by name, all of one length of at least 1; a cell that a record lacks is None.
+
+    Raises:
+        RequestError: `table-invalid`: anything else.
+    """
+    if isinstance(value, list):
+        columns = _of_records(value, field)
+    elif isinstance(value, dict):
+        columns = value
+    else:
+        told = f"{field}: records (a list of objects) or columns (an object of lists) are needed"
+        raise RequestError(422, f"{told}. Received: {echo(value)}", code="table-invalid", field=field)
+    length: int | None = None
+    for name, cells in columns.items():
+        if not isinstance(cells, list) or len(cells) != (len(cells) if length is None else length):
+            told = f"{field}.{name}: a list as long as the other columns is needed"
+            received = f"{len(cells):,} cells" if isinstance(cells, list) else echo(cells)
+            raise RequestError(422, f"{told}. Received: {received}", code="table-invalid", field=f"{field}.{name}")
+        length = len(cells)
+    if not length:
+        raise RequestError(422, f"{field}: rows are needed. Received: none", code="table-invalid", field=field)
+    return columns
+
+
+def _of_records(records: list[Any], field: str) -> dict[str, list[Any]]:
+    names: dict[str, None] = {}
+    for place, record in enumerate(records):
+        if not isinstance(record, dict):
+            told = f"{field}[{place}]: an object is needed. Received: {echo(record)}"
+            raise RequestError(422, told, code="table-invalid", field=f"{field}[{place}]")
+        names.update(dict.fromkeys(record))
+    if len(names) > 1_000:
+        told = f"{field}: at most 1,000 columns. Received: {len(names):,}"
+        raise RequestError(422, told, code="table-invalid", field=field)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def frame_of(columns: Mapping[str, Sequence[Any]], field: str) -> pd.DataFrame:
+    """The frame of a table, which calls itself by the field of the request.
+
+    Args:
+        columns: what `read_table` gave.
+        field: where they stand.
+
+    Raises:
+        RequestError: `table-invalid`: a cell is a list or an object.
+    """
+    arrays = {name: _cells(cells, f"{field}.{name}") for name, cells in columns.items() if name not in (FILE, ROW)}
+    frame = pd.DataFrame(arrays)
+    frame[FILE] = pd.Categorical([field]).take(np.zeros(len(frame), np.int64))
+    frame[ROW] = np.arange(1, len(frame) + 1)
+    frame.attrs = {"row_unit": "row", "decimal": "."}
+    return frame
+
+
+def _cells(cells: Sequence[Any], field: str) -> Any:
+    """Whole numbers as such, as floats hold none above 2**53 exactly; numbers as floats; else what they are."""
+    kinds = set(map(type, cells))
+    if kinds & {list, dict}:
+        place = next(i for i, cell in enumerate(cells) if isinstance(cell, (list, dict)))
+        told = f"{field}[{place}]: a number, a text or null is needed. Received: {echo(cells[place])}"
+        raise RequestError(422, told, code="table-invalid", field=f"{field}[{place}]")
+    if not kinds <= {int, float, type(None)}:
+        return pd.Series(cells, dtype="str" if kinds == {str} else object)
+    try:
+        return np.array(cells, np.int64 if kinds == {int} else np.float64)
+    except OverflowError:
+        return pd.Series([None if cell is None else str(cell) for cell in cells], dtype=object)
+
+
+def read_file(
+    raw: bytes, name: str, field: str, *, meta: Mapping[str, Any], find: FindLayout, limits: Limits, **options: str
+) -> pd.DataFrame:
+    """Reads an uploaded file.
+
+    Args:
+        raw: its contents.
+        name: as the client calls it.
+        field: of the request that holds it; errors call it so.
+        meta: of the bundle, whose columns it has.
+        find: finds the columns that are read.
+        limits: of a request.
+        options: delimiter, decimal and encoding of CSV.
+
+    Returns:
+        A raw frame that knows the row of everything in it.
+
+    Raises:
+        RequestError: `upload-format`, or that the file cannot be read, with the code of the check that finds it.
+    """
+    form = {".csv": "csv", ".parquet": "parquet"}.get("." + name.lower().rpartition(".")[2])
+    if form is None:
+        told = f"{field}: a file that ends with .csv or .parquet is needed. Received: {echo(name)}; unpack or rename it"
+        raise RequestError(415, told, code="upload-format", field=field)
+    if form == "parquet":
+        _check_parquet(raw, field, limits)
+    try:
+        return read_upload(raw, data_of(Path(field), form, meta, **options), find=find)
+    except GatecastError as error:
+        raise request_error_of(error, field=field) from None
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        told = f"{field}: it cannot be decoded ({error}). Received: {len(raw):,} bytes; write the file anew"
+        raise RequestError(422, told, code="file-corrupt", field=field) from None
+
+
+def _check_parquet(raw: bytes, field: str, limits: Limits) -> None:
+    """Looks at what a file unpacks to before it is unpacked."""
+    try:
+        found = pq.read_metadata(io.BytesIO(raw))
+        rows = found.num_rows
+        size = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
+    except (pa.ArrowException, OSError, ValueError, OverflowError):
+        told = f"{field}: no Parquet file. Received: {len(raw):,} bytes; write the file anew"
+        raise RequestError(422, told, code="file-corrupt", field=field) from None
+    limits.check_points(rows, field)
+    if not 0 <= size <= _UNPACKED * limits.body_bytes:
+        told = f"{field}: at most {_UNPACKED * limits.body_bytes:,} bytes when unpacked. Received: {size:,}"
+        raise RequestError(413, f"{told}; send fewer rows", code="limit-body", field=field)
+
+
+def check_size(table: Mapping[str, Any], columns: Columns, field: str, limits: Limits) -> None:
+    """Refuses a history of too many series or values.
+
+    Args:
+        table: the history's columns.
+        columns: of the bundle.
+        field: of the request that it comes from.
+        limits: of a request.
+
+    Raises:
+        RequestError: `limit-series`, `limit-points`.
+    """
+    own = set(columns.target_col or ("y",))
+    targets = len(own) if own <= set(table) else 1
+    limits.check_points(len(table[next(iter(table))]) * targets, field)
+    named = [name for name in (columns.id_col, "unique_id") if name is not None and name in table]
+    if named:
+        limits.check_series(len(set(map(str, table[named[0]]))) * targets, field)
+
+
+def cut(frame: pd.DataFrame, *, horizon: int, steps: int) -> pd.DataFrame:
+    """The first steps of every series of a forecast frame.
+
+    Args:
+        frame: with `horizon` rows per series.
+        horizon: of the model.
+        steps: to keep.
+    """
+    return frame if steps == horizon else frame[np.arange(len(frame)) % horizon < steps]
+
+
+def show_series(prepared: Prepared, quantiles: Any, *, steps: int, levels: Sequence[str]) -> list[dict[str, Any]]:
+    """What a native response says of each series.
+
+    Args:
+        prepared: the table of the request.
+        quantiles: [N, H, Q] its forecast.
+        steps: to show.
+        levels: intervals to show, in percent.
+
+    Returns:
+        For each series its name, its cutoff, the timestamps, the median, and the ends of each interval.
+    """
+    spec = prepared.spec
+    times, cutoffs = map(_stamps, prepared.times())
+    places = {column.removeprefix(spec.cell): place for column, place in forecast_columns(spec.cell, spec.quantiles)}
+    return [
+        {
+            "unique_id": name,
+            "cutoff": cutoffs[row],
+            "ds": times[row * spec.horizon : row * spec.horizon + steps],
+            "median": quantiles[row, :steps, places[""]].tolist(),
+            "intervals": {
+                level: {end: quantiles[row, :steps, places[f"-{end}-{level}"]].tolist() for end in ("lo", "hi")}
+                for level in levels
+            },
+        }
+        for row, name in enumerate(prepared.contexts.ids)
+    ]
+
+
+def _stamps(times: pd.Series[Any]) -> list[Any]:
+    """Whole numbers as such, timestamps in ISO 8601."""
+    if times.dtype.kind == "i":
+        return list(times.tolist())
+    if times.dtype == "datetime64[us]" and not (times.to_numpy().view(np.int64) % 1_000_000).any():
+        return list(np.datetime_as_string(times.to_numpy(), unit="s").tolist())
+    return [time.isoformat() for time in times]
+
+
+def write_csv(frame: pd.DataFrame, cell: str, levels: Sequence[str]) -> str:
+    """A forecast frame as CSV, with the columns of these intervals alone."""
+    kept = {"unique_id", "ds", "cutoff", cell, *(f"{cell}-{end}-{level}" for end in ("lo", "hi") for level in levels)}
+    return frame[[name for name in frame.columns if name in kept]].to_csv(index=False, lineterminator="\n")

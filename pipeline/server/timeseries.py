@@ -1,0 +1,247 @@
+"""KServe's time-series protocol (kserve/kserve #4615)."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from pipeline.errors import GatecastError
+from pipeline.server.bodies import Json, read_body
+from pipeline.server.core import Core, described
+from pipeline.server.limits import horizon_of
+from pipeline.server.models import Model
+from pipeline.server.request_errors import RequestError, echo, request_error_of
+
+if TYPE_CHECKING:  # pandas is loaded with the first series
+    import pandas as pd
+
+    from pipeline.forecaster import Prepared
+
+KIND = "univariate_time_series"
+LAST_YEAR = 9999
+_TYPES = {401: "AuthenticationError", 404: "NotFoundError", 429: "RateLimitError", 504: "TimeoutError"}
+# The protocol's letters, by what pandas calls them before a dash and whatever number.
+_LETTERS = {
+    "s": "S", "min": "T", "h": "H", "D": "D", "B": "D", "W": "W", "MS": "M", "ME": "M", "QS": "Q", "QE": "Q",
+    "YS": "Y", "YE": "Y",
+}  # fmt: skip
+_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII)
+
+
+class SeriesInput(BaseModel):
+    """A series of a request."""
+
+    type: str = KIND
+    name: str | None = None
+    series: list[float | None] = Field(description="null where nothing was observed")
+    frequency: str | None = Field(None, description="S, T, H, D, W, M, Q or Y; or as the model was trained")
+    start_timestamp: str | int | None = Field(None, description="ISO 8601, of the first value")
+
+
+class Options(BaseModel):
+    """What is asked for."""
+
+    horizon: int | None = None
+    quantiles: list[float] | None = Field(None, description="of those there are; all if left out")
+
+
+class TimeSeriesRequest(BaseModel):
+    """The body of a request."""
+
+    model: str | None = None
+    inputs: list[SeriesInput]
+    options: Options = Options()
+
+
+def render(error: RequestError) -> Json:
+    """A request error in the shape of this protocol."""
+    status = 400 if error.status == 422 else error.status
+    kind = _TYPES.get(status, "BadRequestError" if status < 500 else "InternalServerError")
+    told = {"code": str(status), "message": error.message, "param": error.field, "type": kind}
+    return Json({"error": told}, status, error.headers)
+
+
+def routes(core: Core) -> APIRouter:
+    """The path of this protocol.
+
+    Args:
+        core: with the models.
+    """
+    router = APIRouter(prefix="/v1/timeseries", tags=["KServe time series"])
+
+    @router.post("/forecast", **described("Forecast", 400, 404, body=TimeSeriesRequest))
+    async def forecast(request: Request) -> Json:
+        raw = await request.body()
+        model, body, prepared = await core.in_thread(_prepare, raw, core)
+        quantiles = await core.forecast(model, prepared.inputs, field="inputs")
+        outputs = await core.in_thread(_outputs, body, prepared, quantiles, model)
+        return Json(
+            {
+                "id": uuid.uuid4().hex,
+                "created_at": int(time.time()),
+                "status": "completed",
+                "model": model.name,
+                "outputs": outputs,
+            }
+        )
+
+    return router
+
+
+def _prepare(raw: bytes, core: Core) -> tuple[Model, TimeSeriesRequest, Prepared]:
+    import pandas as pd
+
+    body = read_body(raw, TimeSeriesRequest)
+    model = core.registry.find(body.model)
+    spec = model.forecaster.spec
+    horizon_of(body.options.horizon, spec.horizon, "options.horizon")
+    _quantiles(body, model)
+    if not body.inputs:
+        raise RequestError(422, "inputs: a series is needed. Received: none", code="body-invalid", field="inputs")
+    core.limits.check_series(len(body.inputs), "inputs")
+    core.limits.check_points(sum(len(one.series) for one in body.inputs), "inputs")
+    _check_covariates(model)
+    names = _names(body)
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": _times(one, model, f"inputs[{place}]"), "y": values})
+        for place, (name, one) in enumerate(zip(names, body.inputs, strict=True))
+        for values in [[float("nan") if value is None else value for value in one.series]]
+    ]
+    try:
+        prepared = model.forecaster.prepare(pd.concat(parts, ignore_index=True))
+    except GatecastError as error:
+        raise request_error_of(error, field="inputs") from None
+    return model, body, prepared
+
+
+def _check_covariates(model: Model) -> None:
+    columns = model.forecaster.meta["columns"]
+    static = columns["static_covariates"]
+    names = [*columns["past_covariates"], *columns["future_covariates"], *static["categorical"], *static["numeric"]]
+    if names:
+        told = f"model: {echo(model.name)} takes {', '.join(names)}, which this protocol has no place for"
+        raise RequestError(422, f"{told}; use /v1/forecast", code="covariates-needed", field="model")
+
+
+def _names(body: TimeSeriesRequest) -> list[str]:
+    names = [one.name or f"series-{place}" for place, one in enumerate(body.inputs)]
+    for place, (name, one) in enumerate(zip(names, body.inputs, strict=True)):
+        field = f"inputs[{place}]"
+        if one.type != KIND:
+            told = f"{field}.type: {KIND} is taken. Received: {echo(one.type)}"
+            raise RequestError(422, told, code="type-unknown", field=f"{field}.type")
+        if not one.series:
+            told = f"{field}.series: values are needed. Received: none"
+            raise RequestError(422, told, code="body-invalid", field=f"{field}.series")
+        if not name.strip() or name in names[:place]:
+            told = f"{field}.name: each series has a name of its own. Received: {echo(name)}"
+            raise RequestError(422, told, code="name-twice", field=f"{field}.name")
+    return names
+
+
+def _times(one: SeriesInput, model: Model, field: str) -> Any:
+    """The timestamps of a series, as its model wants them."""
+    import pandas as pd
+
+    columns = model.forecaster.meta["columns"]
+    freq, zone, count = columns["freq"], columns["timezone"], len(one.series)
+    _check_frequency(one.frequency, freq, f"{field}.frequency")
+    if isinstance(freq, int):
+        first = 0 if one.start_timestamp is None else one.start_timestamp
+        if not isinstance(first, int) or abs(first) > 10**17:
+            told = f"{field}.start_timestamp: a whole number is needed. Received: {echo(first)}"
+            raise RequestError(422, told, code="time-unparseable", field=f"{field}.start_timestamp")
+        return range(first, first + freq * count, freq)
+    if one.start_timestamp is None:
+        if model.forecaster.spec.hparams.calendar == "auto":
+            told = f"{field}.start_timestamp: this model knows the calendar, and needs it. Received: nothing"
+            raise RequestError(422, told, code="time-null", field=f"{field}.start_timestamp")
+        return pd.date_range("2000-01-01", periods=count, freq=freq, tz=zone, unit="us")
+    start = _start(one.start_timestamp, zone, f"{field}.start_timestamp")
+    try:
+        times = pd.date_range(start, periods=count, freq=freq, unit="us")
+    except (ValueError, OverflowError) as error:
+        told = f"{field}: {' '.join(str(error).split())}. Received: {count:,} values from {start}"
+        raise RequestError(422, told, code="time-unparseable", field=f"{field}.start_timestamp") from None
+    if times[-1].year > LAST_YEAR:
+        told = f"{field}: times up to the year {LAST_YEAR} are known. Received: {count:,} values from {start}"
+        raise RequestError(422, told, code="time-unparseable", field=f"{field}.start_timestamp")
+    if times[0] != start:
+        told = f"{field}.start_timestamp: a time on the model's grid, {freq}, is needed. Received: {start}"
+        raise RequestError(422, told, code="freq-mismatch", field=f"{field}.start_timestamp")
+    return times
+
+
+def _start(stamp: str | int, zone: str | None, field: str) -> pd.Timestamp:
+    """The first timestamp in the zone of the data; of data without a zone, the clock's as it is written."""
+    import pandas as pd
+
+    told = f"{field}: a timestamp of ISO 8601 is needed. Received: {echo(stamp)}"
+    if not isinstance(stamp, str) or not _STAMP.fullmatch(stamp):
+        raise RequestError(422, told, code="time-unparseable", field=field)
+    try:
+        start = pd.Timestamp(stamp).as_unit("us")
+        if zone is None:
+            return start.tz_localize(None)
+        return start.tz_convert(zone) if start.tzinfo else start.tz_localize(zone)
+    except (ValueError, OverflowError):
+        raise RequestError(422, told, code="time-unparseable", field=field) from None
+
+
+def _check_frequency(given: str | None, freq: str | int, field: str) -> None:
+    if given is None or isinstance(freq, int) or given == freq:
+        return
+    name = freq.partition("-")[0]
+    letter = _LETTERS.get(name.lstrip("0123456789")) if name.lstrip("0123456789") == name else None
+    if letter is None or given.upper() != letter:
+        told = f"{field}: the model was trained on {freq}{f' ({letter})' if letter else ''}. Received: {echo(given)}"
+        raise RequestError(422, told, code="freq-mismatch", field=field)
+
+
+def _quantiles(body: TimeSeriesRequest, model: Model) -> list[float]:
+    known = model.forecaster.quantiles
+    asked = list(known) if body.options.quantiles is None else body.options.quantiles
+    for place, level in enumerate(asked):
+        if level not in known:
+            field = f"options.quantiles[{place}]"
+            told = f"{field}: the model has {', '.join(f'{one:g}' for one in known)}. Received: {level:g}"
+            raise RequestError(422, told, code="quantile-unknown", field=field)
+    return asked
+
+
+def _outputs(body: TimeSeriesRequest, prepared: Prepared, quantiles: Any, model: Model) -> list[dict[str, Any]]:
+    spec = model.forecaster.spec
+    steps = body.options.horizon or spec.horizon
+    frame = prepared.frame(quantiles)
+    rows = {name: row for row, name in enumerate(prepared.contexts.ids)}
+    outputs = []
+    for name, one in zip(_names(body), body.inputs, strict=True):
+        row = rows[name]
+        content = {
+            "type": KIND,
+            "name": name,
+            "mean_forecast": quantiles[row, :steps, len(spec.quantiles) // 2].tolist(),
+            "frequency": one.frequency or str(model.forecaster.meta["columns"]["freq"]),
+            "start_timestamp": _shown(frame["ds"].iloc[row * spec.horizon], one.start_timestamp),
+            "quantiles": {
+                f"{level:g}": quantiles[row, :steps, spec.quantiles.index(level)].tolist()
+                for level in _quantiles(body, model)
+            },
+        }
+        outputs.append({"type": KIND, "id": name, "status": "completed", "content": [content]})
+    return outputs
+
+
+def _shown(first: Any, asked: str | int | None) -> Any:
+    """The first timestamp of a forecast, with the offset that the history's had where the data has no zone."""
+    if asked is None:
+        return None
+    if not hasattr(first, "isoformat"):
+        return int(first)
+    offset = re.search(r"(Z|[+-]\d{2}:?\d{2})$", str(asked)[10:])
+    return first.isoformat() + (offset[1] if offset and first.tzinfo is None else "")
