@@ -185,7 +185,7 @@ def say(case: Case, result: Json) -> str:
     elif verdict == NEITHER:
         told = ", ".join(f"{name} {_interval(found)}" for name, found in result["differences"].items() if found)
         who = "Neither cell" if len(names) == 2 else "No cell"
-        text = f"{who} beats {baseline} with an interval below 0 ({metric} against that of {baseline}: {told}; {evidence})."
+        text = f"{who} beats {baseline} with an interval below 0 ({metric} against {baseline}'s: {told}; {evidence})."
     elif verdict == UNDECIDED:
         text = _say_undecided(case, result)
     else:

@@ -17,7 +17,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import Response
 
 from pipeline.errors import BundleError
-from pipeline.server import native, oip, tfserving, timeseries
+from pipeline.server import browser, native, oip, series, tfserving, timeseries
 from pipeline.server.admission import Admitted, Observed, body_too_large
 from pipeline.server.auth import Authenticated
 from pipeline.server.core import Core, described
@@ -90,8 +90,9 @@ def create_app(
         redoc_url=None,
     )
     core = Core(registry, limits, metrics, tables)
-    for protocol in (native, timeseries, tfserving, oip):
+    for protocol in (native, series, timeseries, tfserving, oip):
         app.include_router(protocol.routes(core))
+    app.include_router(browser.routes())
 
     @app.get("/metrics", **described("Metrics for Prometheus"))
     async def prometheus() -> Response:
@@ -112,7 +113,7 @@ def protocol_of(path: str) -> str:
         return "oip"
     if path.startswith("/v1/timeseries/"):
         return "timeseries"
-    if path.startswith("/v1/models/") and not path.endswith("/schema"):
+    if path.startswith("/v1/models/") and not path.endswith(("/schema", "/example")):
         return "tfserving"
     return "native"
 

@@ -14,10 +14,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import GatecastError
+from pipeline.server.browser import PAGE_PATHS
 from pipeline.server.request_errors import RequestError
 
 KEY_VARIABLE = "GATECAST_API_KEY"
-OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})  # for those who only watch whether it lives
+# For those who only watch whether it lives; and the page, which knows nothing until it is given the key.
+OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready", *PAGE_PATHS})
 
 
 def find_key(file: Path | None) -> str | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
 from pipeline.errors import GatecastError
@@ -20,37 +19,27 @@ from pipeline.server.limits import horizon_of
 from pipeline.server.models import Model
 from pipeline.server.request_errors import RequestError, echo, request_error_of
 from pipeline.server.tensors import input_tensors, output_tensors
+from pipeline.server.uploads import HISTORY_FILE, TABLE, TEXT_FIELDS, Form, read_request
 
 if TYPE_CHECKING:  # pandas is loaded with the first table
     import pandas as pd
 
     from pipeline.forecaster import Prepared
 
-_CELL = {"type": ["number", "string", "boolean", "null"]}
-_TABLE: dict[str, Any] = {
-    "anyOf": [
-        {"type": "array", "items": {"type": "object", "additionalProperties": _CELL}, "title": "Records"},
-        {"type": "object", "additionalProperties": {"type": "array", "items": _CELL}, "title": "Columns"},
-    ]
-}
 _FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "history": {"type": "string", "format": "binary", "description": "a .csv or .parquet file"},
+        "history": HISTORY_FILE,
         "future": {"type": "string", "format": "binary", "description": "covariates known ahead, likewise"},
         "model": {"type": "string"},
         "version": {"type": "string"},
         "h": {"type": "integer"},
         "level": {"type": "string", "description": "such as 80,95"},
-        "delimiter": {"type": "string", "default": ","},
-        "decimal": {"type": "string", "default": "."},
-        "encoding": {"type": "string", "default": "utf-8"},
+        **TEXT_FIELDS,
     },
     "required": ["history"],
 }
 _SMALL = 2_000  # numbers of a forecast that are shown in under a millisecond
-_FILES = ("history", "future")
-_JSON = ("application/json", "application/x-www-form-urlencoded")  # which is what curl -d says of any body
 
 
 class ForecastRequest(BaseModel):
@@ -60,8 +49,8 @@ class ForecastRequest(BaseModel):
 
     model: str | None = Field(None, description="name of the model; the default one if left out")
     version: str | int | None = Field(None, description="that has to answer; the one that is served if left out")
-    history: Any = Field(json_schema_extra=_TABLE, description="with the columns of the training data, or Nixtla's")
-    future: Any = Field(None, json_schema_extra={"anyOf": [*_TABLE["anyOf"], {"type": "null"}]})
+    history: Any = Field(json_schema_extra=TABLE, description="with the columns of the training data, or Nixtla's")
+    future: Any = Field(None, json_schema_extra={"anyOf": [*TABLE["anyOf"], {"type": "null"}]})
     h: int | None = Field(None, description="steps, at most the horizon; all if left out")
     level: list[float] | None = Field(None, description="intervals in percent, of those there are; all if left out")
 
@@ -124,27 +113,10 @@ def routes(core: Core) -> APIRouter:
 
 
 async def _prepare(request: Request, core: Core) -> tuple[_Options, Prepared]:
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    raw = await request.body()
-    if kind == "multipart/form-data":
-        async with request.form(max_files=len(_FILES), max_fields=20) as form:
-            files = {name: await _read(form, name) for name in _FILES}
-        fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        return await core.in_thread(_prepare_files, files, fields, core)
-    if kind in _JSON:
-        return await _prepare_json(raw, core)
-    told = f"Content-Type: application/json or multipart/form-data is needed. Received: {echo(kind)}"
-    raise RequestError(415, told, code="body-format")
-
-
-async def _read(form: FormData, name: str) -> tuple[bytes, str] | None:
-    file = form.get(name)
-    if file is None:
-        return None
-    if not isinstance(file, UploadFile):
-        told = f"{name}: a file is needed, with its name. Received: {echo(file)}"
-        raise RequestError(422, told, code="upload-format", field=name)
-    return await file.read(), file.filename or ""
+    body = await read_request(request, ("history", "future"))
+    if isinstance(body, Form):
+        return await core.in_thread(_prepare_files, body, core)
+    return await _prepare_json(body, core)
 
 
 async def _prepare_json(raw: bytes, core: Core) -> tuple[_Options, Prepared]:
@@ -190,16 +162,11 @@ def _rows(columns: dict[str, list[Any]]) -> int:
     return len(next(iter(columns.values())))
 
 
-def _prepare_files(
-    files: dict[str, tuple[bytes, str] | None], fields: dict[str, str], core: Core
-) -> tuple[_Options, Prepared]:
-    from pipeline.columns import Columns, find_future_layout, find_history_layout
-    from pipeline.server.tables import check_size, read_file
+def _prepare_files(form: Form, core: Core) -> tuple[_Options, Prepared]:
+    from pipeline.columns import find_future_layout
 
-    unknown = [name for name in fields if name not in _FORM["properties"]]
-    if unknown:
-        told = f"{unknown[0]}: the fields are {', '.join(_FORM['properties'])}. Received: {echo(unknown[0])}"
-        raise RequestError(422, told, code="body-invalid", field=unknown[0])
+    fields = form.fields
+    form.check_fields(_FORM["properties"])
     level = None if "level" not in fields else [_number(part, "level") for part in fields["level"].split(",")]
     steps = None if "h" not in fields else _number(fields["h"], "h")
     if steps is not None and not float(steps).is_integer():
@@ -212,23 +179,11 @@ def _prepare_files(
         h=None if steps is None else int(steps),
         level=level,
     )
-    text: dict[str, Any] = {name: fields.get(name, usual) for name, usual in _TEXT.items()}
-    finds: dict[str, Any] = {"history": find_history_layout, "future": partial(find_future_layout, one_series=True)}
-    frames = {
-        name: None
-        if file is None
-        else read_file(*file, name, meta=options.model.forecaster.meta, find=finds[name], limits=core.limits, **text)
-        for name, file in files.items()
-    }
-    history = frames["history"]
-    if history is None:
-        raise RequestError(422, "history: a file is needed. Received: nothing", code="body-invalid", field="history")
-    table = {str(name): cells for name, cells in history.items()}
-    check_size(table, Columns.from_json(options.model.forecaster.meta["columns"]), "history", core.limits)
-    return options, _prepared(options, history, frames["future"])
-
-
-_TEXT = {"delimiter": ",", "decimal": ".", "encoding": "utf-8"}
+    meta = options.model.forecaster.meta
+    history = form.read_history(meta, core.limits)
+    find_future = partial(find_future_layout, one_series=True)
+    future = form.read_frame("future", meta, find_future, core.limits) if form.files["future"] else None
+    return options, _prepared(options, history, future)
 
 
 def _number(text: str, field: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.errors import GatecastError
 from pipeline.forecaster import Prepared
 from pipeline.intervals import forecast_columns
 from pipeline.provenance import FILE, ROW
+from pipeline.series import Panel, to_user_time
 from pipeline.server.limits import Limits
 from pipeline.server.request_errors import RequestError, echo, request_error_of
 from pipeline.sources import read_upload
@@ -212,6 +214,37 @@ def show_series(prepared: Prepared, quantiles: Any, *, steps: int, levels: Seque
         }
         for row, name in enumerate(prepared.contexts.ids)
     ]
+
+
+def show_panel(panel: Panel) -> list[dict[str, Any]]:
+    """What a native response says of the series of a panel.
+
+    Args:
+        panel: on regular grids.
+
+    Returns:
+        For each series its name, its timestamps, its values and its covariates at them, and those of its own; what is
+        missing is None or NaN.
+    """
+    stamps = _stamps(to_user_time(panel.frame["ds"], freq=panel.freq, timezone=panel.timezone))
+    columns = {str(name): panel.frame[name].tolist() for name in panel.frame.columns[2:]}
+    names = panel.frame["unique_id"].to_numpy()
+    starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]])).tolist()
+    shown = []
+    for row, (start, end) in enumerate(pairwise([*starts, len(names)])):
+        own = {name: cells[start:end] for name, cells in columns.items()}
+        statics = {str(name): value for name, value in panel.statics.iloc[row, 1:].items()}
+        values = own.pop("y")
+        shown.append(
+            {
+                "unique_id": str(names[start]),
+                "ds": stamps[start:end],
+                "y": values,
+                "covariates": own,
+                "static_covariates": statics,
+            }
+        )
+    return shown
 
 
 def _stamps(times: pd.Series[Any]) -> list[Any]:

@@ -1,0 +1,103 @@
+// Numbers, times and CSV as people and files write them.
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** A place on the axis of time: milliseconds of the clock that the timestamp shows, or the whole number it is. */
+export const placeOf = (stamp) =>
+  typeof stamp === "number" ? stamp : Date.parse(stamp.length > 10 ? stamp.slice(0, 19) + "Z" : stamp + "T00:00:00Z");
+
+/** A timestamp without a midnight that says nothing. */
+export const timeWords = (stamp) =>
+  typeof stamp === "number" ? String(stamp) : stamp.replace(/T00:00:00$/, "").replace("T", " ").replace(/:00$/, "");
+
+/** A number with so many digits after the point; if that is left open, with four significant ones. */
+export const figure = (value, decimals = null) => {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e9 || decimals > 8 || (size !== 0 && decimals === null && size < 1e-4)) return value.toExponential(3).replace("-", "−");
+  const digits = decimals ?? (size === 0 ? 0 : Math.max(0, 3 - Math.floor(Math.log10(size))));
+  const told = value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: decimals ?? 0 });
+  return told.replace("-", "−");
+};
+
+/** How many digits after the point tell the values of a series apart: some hundredths of their range. */
+export const decimalsOf = (values) => {
+  let low = Infinity, high = -Infinity;
+  for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
+  return high > low ? Math.max(0, 2 - Math.floor(Math.log10(high - low))) : 2;
+};
+
+export const listed = (words) =>
+  words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words[words.length - 1]}`;
+
+/** Round places on an axis of numbers. */
+export const numberTicks = (low, high, most) => {
+  const rough = (high - low) / Math.max(1, most);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  const ticks = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) {
+    const value = at * step;
+    const label = decimals > 6 || Math.abs(value) >= 1e9 ? value.toExponential(1)
+      : value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    ticks.push({ at: value, label: label.replace("-", "−"), strong: false });
+  }
+  return ticks;
+};
+
+const MINUTE = 60e3, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+const EQUAL = [1e3, 5e3, 15e3, 30e3, MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR,
+  DAY, 2 * DAY, 7 * DAY];
+const MONTHLY = [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400];
+const MONDAY = 4 * DAY; // the first one after 1970 began
+
+const clockLabel = (date, step) => {
+  const two = (number) => String(number).padStart(2, "0");
+  const midnight = date.getTime() % DAY === 0;
+  if (midnight || step >= DAY) return { label: `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`, strong: midnight && step < DAY };
+  const seconds = step < MINUTE ? `:${two(date.getUTCSeconds())}` : "";
+  return { label: `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}${seconds}`, strong: false };
+};
+
+/** Places on an axis of time where a clock or a calendar turns over. */
+export const timeTicks = (low, high, most) => {
+  const rough = (high - low) / Math.max(1, most);
+  const step = EQUAL.find((size) => size >= rough);
+  const ticks = [];
+  if (step !== undefined) {
+    const origin = step === 7 * DAY ? MONDAY : 0;
+    for (let at = Math.ceil((low - origin) / step) * step + origin; at <= high; at += step) {
+      ticks.push({ at, ...clockLabel(new Date(at), step) });
+    }
+    return ticks;
+  }
+  const months = MONTHLY.find((count) => count * 30.4 * DAY >= rough) ?? MONTHLY[MONTHLY.length - 1];
+  const first = new Date(low);
+  const begin = Math.floor((first.getUTCFullYear() * 12 + first.getUTCMonth()) / months) * months;
+  for (let month = begin; ; month += months) {
+    const at = Date.UTC(Math.floor(month / 12), month % 12, 1);
+    if (at > high) return ticks;
+    if (at < low) continue;
+    const january = month % 12 === 0;
+    ticks.push({ at, label: january ? String(month / 12) : MONTHS[month % 12], strong: january && months < 12 });
+  }
+};
+
+/** How a CSV is written, judged by its first lines: most often by the mark that its header has most of. */
+export const dialectOf = (text) => {
+  const lines = text.slice(0, 4000).split(/\r?\n/).filter((line) => line !== "");
+  const header = lines[0] ?? "";
+  const delimiter = [",", ";", "\t", "|"].reduce((best, mark) =>
+    header.split(mark).length > header.split(best).length ? mark : best);
+  const rest = lines.slice(1).join("\n");
+  const decimal = delimiter !== "," && /\d,\d/.test(rest) && !/[^.\d]\d+\.\d+([^.\d]|$)/.test(rest) ? "," : ".";
+  return { delimiter, decimal };
+};
+
+const cell = (value) => {
+  const text = value === null || value === undefined ? "" : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+export const csvOf = (names, rows) => [names, ...rows].map((row) => row.map(cell).join(",") + "\n").join("");

@@ -1,0 +1,159 @@
+"""What a model reads in a table, and a table made up for it: what a client needs that draws a history."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from pipeline.errors import GatecastError
+from pipeline.server.bodies import Json, read_body
+from pipeline.server.core import Core, described
+from pipeline.server.models import Model
+from pipeline.server.request_errors import request_error_of
+from pipeline.server.uploads import HISTORY_FILE, TABLE, TEXT_FIELDS, Form, read_request
+
+if TYPE_CHECKING:  # pandas is loaded with the first table
+    from pipeline.forecaster import Forecaster
+    from pipeline.series import Panel
+
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "history": HISTORY_FILE,
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        **TEXT_FIELDS,
+    },
+    "required": ["history"],
+}
+_MOST = 5_000  # steps of an example
+_YEARS = 300  # that it spans at most
+
+
+class SeriesRequest(BaseModel):
+    """The body of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="that reads the table; the default one if left out")
+    version: str | int | None = Field(None, description="that has to read; the one that is served if left out")
+    history: Any = Field(json_schema_extra=TABLE, description="as for /v1/forecast")
+
+
+def routes(core: Core) -> APIRouter:
+    """The paths.
+
+    Args:
+        core: with the models.
+    """
+    router = APIRouter(prefix="/v1", tags=["Gatecast"])
+    told = described("What a model reads in a table: series on a regular grid", 400, 404, 415, 422, body=SeriesRequest)
+    told["openapi_extra"]["requestBody"]["content"]["multipart/form-data"] = {"schema": _FORM}
+
+    @router.post("/series", **told)
+    async def series(request: Request) -> Response:
+        body = await read_request(request, ("history",))
+        return Json(await core.in_thread(_read_form if isinstance(body, Form) else _read_json, body, core))
+
+    @router.get("/models/{name}/example", **described("A table made up for a model, as it takes it", 404))
+    async def example(name: str) -> Response:
+        model = core.registry.find(name)
+        text = await core.in_thread(write_example, model.forecaster)
+        return Response(text, media_type="text/csv; charset=utf-8")
+
+    return router
+
+
+def _read_form(form: Any, core: Core) -> dict[str, Any]:
+    form.check_fields(_FORM["properties"])
+    model = core.registry.find(form.fields.get("model") or None, form.fields.get("version"))
+    return _answer(model, form.read_history(model.forecaster.meta, core.limits))
+
+
+def _read_json(raw: Any, core: Core) -> dict[str, Any]:
+    from pipeline.columns import Columns
+    from pipeline.server.tables import check_size, frame_of, read_table
+
+    body = read_body(raw, SeriesRequest)
+    model = core.registry.find(body.model, None if body.version is None else str(body.version))
+    history = read_table(body.history, "history")
+    check_size(history, Columns.from_json(model.forecaster.meta["columns"]), "history", core.limits)
+    return _answer(model, frame_of(history, "history"))
+
+
+def _answer(model: Model, frame: Any) -> dict[str, Any]:
+    from pipeline.server.tables import show_panel
+
+    try:
+        panel: Panel = model.forecaster._panel(frame)  # the very reading that a forecast begins with
+    except GatecastError as error:
+        raise request_error_of(error, field="history") from None
+    return {
+        "model": model.name,
+        "version": str(model.version),
+        "freq": panel.freq,
+        "series": show_panel(panel),
+    }
+
+
+def write_example(forecaster: Forecaster) -> str:
+    """A series that is made up, long enough to forecast it from several cutoffs.
+
+    Args:
+        forecaster: that is to take it.
+
+    Returns:
+        CSV with the columns of the training data where that names one series, one time and one target, else with
+        Nixtla's; values lie in the range of the training data.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.columns import Columns
+
+    spec, meta = forecaster.spec, forecaster.meta
+    columns = Columns.from_json(meta["columns"])
+    times = _times(columns.freq, columns.timezone, min(2 * spec.context_length + 4 * spec.horizon, _MOST))
+    count = len(times)
+    steps = np.arange(count)
+    season = meta.get("season_length") or 1
+    wave = np.sin(2 * math.pi * steps / (season if season > 1 else 12))
+    noise = np.random.default_rng(4).standard_normal(count)
+    known = meta.get("value_range") or {"p01": 0.0, "p99": 100.0}
+    shape = 0.3 + 0.35 * steps / count + 0.12 * wave + 0.015 * noise  # between 0 and 1
+    time, target = columns.time_col or ("ds",), columns.target_col or ("y",)
+    own = columns.time_format is None and len(time) == len(target) == 1
+    id_col = columns.id_col if own else "unique_id"
+    time_col, target_col = (time[0], target[0]) if own else ("ds", "y")
+    table: dict[str, Any] = {} if id_col is None else {id_col: "example"}
+    table[time_col] = times
+    table[target_col] = known["p01"] + (known["p99"] - known["p01"]) * shape
+    inputs = spec.inputs
+    scaled = dict(zip(inputs.past, zip(inputs.past_location, inputs.past_scale, strict=True), strict=False))
+    for name in columns.past_covariates + columns.future_covariates:
+        location, scale = scaled.get(name, (0.0, 1.0))
+        table[name] = location + scale * wave
+    for name in columns.static_categorical:
+        table[name] = next(iter(meta.get("vocabularies", {}).get(name, [])), "example")
+    for name in columns.static_numeric:
+        table[name] = dict(zip(inputs.numeric, inputs.numeric_location, strict=False)).get(name, 0.0)
+    return pd.DataFrame(table, index=steps).to_csv(index=False, float_format="%.5g", lineterminator="\n")
+
+
+def _times(freq: str | int, timezone: str | None, most: int) -> list[Any]:
+    """Steps up to the beginning of 2024, as many as the calendar has."""
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.frequency import DAY_US, parse_frequency
+
+    if isinstance(freq, int):
+        return (freq * np.arange(most)).tolist()
+    count = min(most, int(_YEARS * 365 * DAY_US / parse_frequency(freq).typical_step()))
+    times = pd.date_range(end="2024-01-01", periods=count, freq=freq, tz=timezone)
+    days = timezone is None and bool((times == times.normalize()).all())
+    return [time.date().isoformat() if days else time.isoformat() for time in times]

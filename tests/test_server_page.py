@@ -1,0 +1,227 @@
+"""The page at `/` in a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from server_models import C, H, history_of, trained
+from test_server_process import serving
+
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+DRAWN = "body[data-drawn=yes]"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where there is one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        pytest.skip("no Chromium here; with one installed, this test uses the page in it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published models: two that read alike, one with covariates, one of weeks."""
+    folder = tmp_path_factory.mktemp("published")
+    for name in ("gru", "lstm", "shops", "weekly"):
+        shutil.copytree(trained()[name], folder / name / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(models: Path) -> Iterator[str]:
+    """Where they are served."""
+    with serving(models, str(models), "--cell", "gru") as (_, told):
+        yield told
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history of two series."""
+    path = tmp_path_factory.mktemp("files") / "meters.csv"
+    pd.DataFrame(history_of({"north": 60, "south": 45})).to_csv(path, index=False)
+    return path
+
+
+@contextmanager
+def opened(browser: Any, address: str, *, width: int = 1280) -> Iterator[Any]:
+    """The page with its example drawn; at its end nothing was complained of, and nothing asked of elsewhere."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address + "/")
+    page.wait_for_selector(DRAWN)
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+    assert [url for url in requests if not url.startswith((address, "blob:"))] == []
+    context.close()
+
+
+def drop(page: Any, file: Path) -> None:
+    """Lets go of a file over the page."""
+    page.evaluate(
+        """([name, text]) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([text], name, { type: "text/csv" }));
+            for (const kind of ["dragover", "drop"]) {
+                document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+            }
+        }""",
+        [file.name, file.read_text()],
+    )
+
+
+def medians(page: Any) -> list[str]:
+    """The lines of the forecasts that are drawn."""
+    paths: list[str] = page.eval_on_selector_all(".median:not(.stale)", "all => all.map(one => one.getAttribute('d'))")
+    return paths
+
+
+def errors_told(page: Any) -> dict[str, float]:
+    """The mean absolute errors that the page tells, by model."""
+    rows = page.locator("#done tbody tr").all()
+    cells = [row.locator("th, td").all_inner_texts() for row in rows]
+    return {name: float(error.replace(",", "").replace("−", "-")) for name, error, *_ in cells}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_dropped_file_is_drawn_moved_back_compared_and_downloaded(
+    width: int, browser: Any, address: str, file: Path
+) -> None:
+    history = pd.read_csv(file)
+    values = history[history["meter"] == "south"]["load"].to_numpy()
+    with opened(browser, address, width=width) as page:
+        page.uncheck("input[value=lstm]", force=True)
+        example = medians(page)
+        assert len(example) == 1
+        drop(page, file)
+        page.wait_for_selector("h1:text-is('north')")
+        page.wait_for_selector(DRAWN)
+        assert medians(page) != example
+        assert "60 steps from 2024-01-01 to 2024-01-03 11:00" in page.inner_text("#source")
+
+        page.select_option("#series", "south")
+        page.wait_for_selector(DRAWN)
+        assert "Nothing has been observed" in page.inner_text("#done-words")
+        at_end = medians(page)
+        page.focus("#cutoff")
+        for _ in range(H):
+            page.keyboard.press("ArrowLeft")
+        page.wait_for_selector(DRAWN)
+        assert page.inner_text("#moved") == f"{H} steps back"
+        assert medians(page) != at_end
+
+        page.check("input[value=lstm]", force=True)
+        page.wait_for_selector(DRAWN)
+        assert len(medians(page)) == 2
+        asked = {
+            "meter": ["south"] * C,
+            "when": history["when"][-H - C : -H].tolist(),
+            "load": values[-H - C : -H].tolist(),
+        }
+        for name, told in zip(("GRU", "LSTM"), list(errors_told(page).values())[:2], strict=True):
+            answer = httpx.post(f"{address}/v1/forecast", json={"model": name.lower(), "history": asked}).json()
+            expected = np.abs(np.array(answer["series"][0]["median"]) - values[-H:]).mean()
+            assert told == pytest.approx(expected, rel=2e-3)
+
+        with page.expect_download() as downloading:
+            page.click("#download")
+        rows = list(csv.DictReader(io.StringIO(Path(downloading.value.path()).read_text())))
+        assert (len(rows), rows[0]["unique_id"], rows[0]["cutoff"]) == (H, "south", "2024-01-02T13:00:00")
+        assert {"ds", "y", "gru", "gru-lo-80", "gru-hi-80", "lstm", "lstm-lo-80", "lstm-hi-80"} <= set(rows[0])
+        assert [float(row["y"]) for row in rows] == pytest.approx(values[-H:])
+
+
+def test_the_chart_is_read_by_keyboard_and_told_to_those_who_hear_it(browser: Any, address: str) -> None:
+    with opened(browser, address) as page:
+        assert "forecasts: GRU from" in page.get_attribute("#chart", "aria-label")
+        page.focus("#chart")
+        page.keyboard.press("ArrowRight")
+        first = page.inner_text("#spoken")
+        page.keyboard.press("ArrowRight")
+        assert re.match(r"2024-\d\d-\d\d.*GRU .* to .*LSTM", first)
+        assert page.inner_text("#spoken") != first
+        page.keyboard.press("Escape")
+        assert page.locator(".cursor").count() == 0
+        unnamed = "all => all.filter(one => !one.labels?.length && !one.ariaLabel && !one.innerText).map(one => one.id)"
+        assert page.eval_on_selector_all("input, select, button", unnamed) == []
+
+
+def test_a_model_that_reads_other_tables_brings_its_own_example(browser: Any, address: str) -> None:
+    with opened(browser, address) as page:
+        page.check("input[value=shops]", force=True)
+        for name in ("gru", "lstm"):
+            page.uncheck(f"input[value={name}]", force=True)
+        page.wait_for_selector(DRAWN)
+        # The covariates that it needs ahead are those of the file, so the last step is no cutoff.
+        assert page.inner_text("#moved") == f"{H} steps back"
+        assert len(medians(page)) == 1
+        assert page.locator("#problem").is_hidden()
+
+
+def test_what_the_server_refuses_is_told_in_a_line_and_the_chart_stays(
+    browser: Any, address: str, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("time,<b>value</b>\n2024-01-01,1\n")
+    with browser.new_page() as page:
+        page.goto(address + "/")
+        page.wait_for_selector(DRAWN)
+        before = medians(page)
+        drop(page, wrong)
+        page.wait_for_selector("#problem:not([hidden])")
+        assert page.inner_text("#problem").startswith("history: no column")
+        assert page.locator("#problem b").count() == 0
+        assert medians(page) == before
+        assert page.inner_text("h1") == "A made-up series"
+
+
+def test_a_key_is_asked_for_and_kept_nowhere(browser: Any, models: Path) -> None:
+    with (
+        serving(models, str(models), "--cell", "gru", GATECAST_API_KEY="s3cret-schlüssel") as (_, address),
+        browser.new_page() as page,
+    ):
+        page.set_default_timeout(60_000)
+        page.goto(address + "/")
+        for key in ("wrong", "s3cret-schlüssel"):
+            page.wait_for_selector("dialog[open]")
+            page.fill("#key", key)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("dialog[open] #key-words:has-text('not known')" if key == "wrong" else DRAWN)
+        kept = page.evaluate("[localStorage.length, sessionStorage.length, document.cookie, location.href]")
+        assert kept == [0, 0, "", address + "/"]
+
+
+def test_a_files_delimiter_and_decimal_mark_are_found(browser: Any, address: str, tmp_path: Path) -> None:
+    german = tmp_path / "zähler.csv"
+    pd.DataFrame(history_of({"a": 30})).to_csv(german, index=False, sep=";", decimal=",")
+    with opened(browser, address) as page:
+        drop(page, german)
+        page.wait_for_selector("h1:text-is('a')")
+        page.wait_for_selector(DRAWN)
+        assert page.locator("#problem").is_hidden()
