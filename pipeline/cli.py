@@ -16,6 +16,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 _TRAINED, _FINAL = Path("models/trained"), Path("models/final")
 
+_Comparison = Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")]
+_Models = Annotated[
+    Path | None,
+    typer.Option(help=f"Folder of the models; else {_FINAL} where it holds the cell, and {_TRAINED} where not."),
+]
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -48,13 +54,8 @@ def forecast(
         Path | None,
         typer.Option(help="Covariates known ahead, for the steps to forecast: .csv, .csv.gz, .csv.zst or .parquet."),
     ] = None,
-    models: Annotated[
-        Path | None,
-        typer.Option(help=f"Folder of the models; else {_FINAL} where it holds the cell, and {_TRAINED} where not."),
-    ] = None,
-    comparison: Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")] = Path(
-        "models/comparison"
-    ),
+    models: _Models = None,
+    comparison: _Comparison = Path("models/comparison"),
     delimiter: Annotated[str, typer.Option(help="csv: between fields.")] = ",",
     decimal: Annotated[str, typer.Option(help="csv: decimal point.")] = ".",
     encoding: Annotated[str, typer.Option(help="csv: encoding.")] = "utf-8",
@@ -100,9 +101,7 @@ def serve(
         str | None,
         typer.Option(help="Who answers requests that name no model: lstm, gru, or best; else what serve.cell says."),
     ] = None,
-    comparison: Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")] = Path(
-        "models/comparison"
-    ),
+    comparison: _Comparison = Path("models/comparison"),
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with the key that requests bring; else GATECAST_API_KEY holds it.")
     ] = None,
@@ -156,13 +155,8 @@ def publish(
         str | None, typer.Option(help="lstm, gru, or best: the better on validation; else what serve.cell says.")
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "gatecast",
-    models: Annotated[
-        Path | None,
-        typer.Option(help=f"Folder of the models; else {_FINAL} where it holds the cell, and {_TRAINED} where not."),
-    ] = None,
-    comparison: Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")] = Path(
-        "models/comparison"
-    ),
+    models: _Models = None,
+    comparison: _Comparison = Path("models/comparison"),
 ) -> None:
     """Publishes a trained model as the next version, FOLDER/NAME/N, which appears there whole or not at all."""
     with _errors_in_one_line():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.budget import audit_budgets
@@ -83,33 +84,38 @@ def decide(
                 "differences": differences,
             },
             "budget": budget.to_json(),
-            "views": _describe_views(comparison, case),
+            "views": _describe_views(comparison, case, found["pairs"]),
             "audit": {key: audit[key] for key in AUDIT_KEYS if key in audit},
         }
     )
     return decided
 
 
-def _describe_views(comparison: Comparison, case: Case) -> dict[str, Any]:
-    """The tuned networks, then every fair view: what each cell's network is, its error, and the difference."""
+def _describe_views(comparison: Comparison, case: Case, pairs: Sequence[Json]) -> dict[str, Any]:
+    """The tuned networks, whose pairs are decided, then every fair view."""
     tuned = View(
         {cell.name: describe_cost(cell.facts.spec) for cell in comparison.cells},
         {cell.name: cell.measured for cell in comparison.cells},
     )
-    return {name: _describe_view(view, case) for name, view in {"tuned": tuned, **comparison.views}.items()}
+    views = {name: _describe_view(view, case, _pairs_of(view, case)) for name, view in comparison.views.items()}
+    return {"tuned": _describe_view(tuned, case, pairs), **views}
 
 
-def _describe_view(view: View, case: Case) -> dict[str, Any]:
+def _pairs_of(view: View, case: Case) -> list[dict[str, Any]]:
     candidates = [
         Candidate(view.measured[c.name], view.networks[c.name]["multiply_accumulates"]) for c in case.candidates
     ]
-    errors = {c.name: c.measured.error(case.rules.metric) for c in candidates}
-    pairs = compare_pairs(
-        Case(candidates, case.baseline, (), case.design, case.rules, seeds=case.seeds, unequal=case.unequal)
-    )
+    return compare_pairs(replace(case, candidates=candidates))
+
+
+def _describe_view(view: View, case: Case, pairs: Sequence[Json]) -> dict[str, Any]:
+    """What each cell's network is, its error, and the difference of the first pair."""
     first = pairs[0] if pairs else {}
+    metric = case.rules.metric
     return {
-        "cells": {name: {**network, "error": errors[name]} for name, network in view.networks.items()},
+        "cells": {
+            name: {**network, "error": view.measured[name].error(metric)} for name, network in view.networks.items()
+        },
         **{key: first.get(key) for key in ("pair", "verdict", "cell", "relative_difference", "ci", "p")},
     }
 

@@ -16,6 +16,7 @@ from pipeline.significance import (
     Difference,
     Floats,
     bootstrap_interval,
+    comparable,
     diebold_mariano,
     over_series,
     over_time,
@@ -161,7 +162,6 @@ def other_tests(a: Measured, b: Measured, *, metric: str, design: Design) -> dic
     found: dict[str, Any] = {"bootstrap_ci": list(bootstrap_interval(*losses, overlap=overlap, power=power))}
     if design.kind == OVER_TIME:
         found["dm_hln_p"] = diebold_mariano(losses[0].mean(axis=0) - losses[1].mean(axis=0), overlap=overlap)
-    if design.kind == OVER_TIME and a.horizon is not None and b.horizon is not None:
         steps = a.steps(metric), b.steps(metric)
         p = step_p_values(*steps, overlap=overlap)
         lower = np.nanmean(steps[0], axis=0) < np.nanmean(steps[1], axis=0)
@@ -189,8 +189,7 @@ def _power(metric: str) -> float:
 
 
 def _compare(a: Floats, b: Floats, *, metric: str, design: Design) -> Difference | None:
-    seen = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0)
-    if seen.sum() < 2 or not b[:, seen].any():
+    if not comparable(a, b):
         return None
     if design.kind == OVER_SERIES:
         return over_series(a, b, power=_power(metric))

@@ -219,7 +219,7 @@ class Forecaster:
 
     def prepare(self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None) -> Prepared:
         """Does all of `forecast` that comes before the graph; see there for arguments and errors."""
-        return self.prepare_panel(self._panel(frame), future=future)
+        return self.prepare_panel(self.read_panel(frame), future=future)
 
     def prepare_panel(self, panel: Panel, *, future: pd.DataFrame | None = None) -> Prepared:
         """`prepare` of a history that is regular already.
@@ -283,7 +283,8 @@ class Forecaster:
         # A series that never changes has a forecast; one that has none must not go missing without a word.
         return RepairParams.model_validate({**self.meta["repair"], "constant": "keep", "short": "error"})
 
-    def _panel(self, frame: pd.DataFrame) -> Panel:
+    def read_panel(self, frame: pd.DataFrame) -> Panel:
+        """The history on regular grids, as `forecast` reads it; see there for arguments and errors."""
         from pipeline.series import build_panel
 
         columns = self._columns().of_history(list(frame.columns))

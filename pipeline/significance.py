@@ -121,6 +121,12 @@ class Needed:
     seeds: float | None
 
 
+def comparable(a: Floats, b: Floats) -> bool:
+    """Whether losses [K, T] and [L, T] are defined for both at two windows at least, and B's are not all 0."""
+    a, b = _without_gaps(a, b)
+    return a.shape[1] > 1 and bool(b.any())
+
+
 def over_time(a: Floats, b: Floats, *, overlap: int, power: float = 1.0) -> Difference:
     """Compares two models on cutoffs that follow each other.
 
@@ -230,7 +236,7 @@ def step_p_values(a: Floats, b: Floats, *, overlap: int) -> Floats:
         [H]; NaN where a step is undefined.
     """
     columns = [(x[None, :], y[None, :]) for x, y in zip(a.T, b.T, strict=True)]
-    return holm([over_time(x, y, overlap=overlap).p if _comparable(x, y) else math.nan for x, y in columns])
+    return holm([over_time(x, y, overlap=overlap).p if comparable(x, y) else math.nan for x, y in columns])
 
 
 def holm(p_values: Sequence[float]) -> Floats:
@@ -311,12 +317,6 @@ def needed(difference: Difference, rope: float) -> Needed:
 def _without_gaps(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     seen = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0)
     return a[:, seen], b[:, seen]
-
-
-def _comparable(a: Floats, b: Floats) -> bool:
-    """Whether two cutoffs at least are defined for both, and B's error is not 0."""
-    a, b = _without_gaps(a, b)
-    return a.shape[1] > 1 and float(b.mean()) > 0
 
 
 def _influence(a: Floats, b: Floats) -> Floats:

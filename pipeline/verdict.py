@@ -106,7 +106,7 @@ def judge(case: Case) -> Json:
         `assumes`, `horizons_worth`, `ranking` (on the test part), `pairs`, `ranks` and `differences` from the
         baseline by cell.
     """
-    pairs = compare_pairs(case)
+    pairs = [{**pair, **_stand_beside(case, pair)} for pair in compare_pairs(case)]
     first = pairs[0] if pairs else None
     against = {c.name: _against_baseline(case, c) for c in case.candidates}
     verdict, cell = _decide(case, first, against)
@@ -134,7 +134,7 @@ def judge(case: Case) -> Json:
 
 
 def compare_pairs(case: Case) -> list[Json]:
-    """Every pair of cells, in the order of `case.candidates`, with Holm's correction for their number."""
+    """Decides every pair of cells, in the order of `case.candidates`, with Holm's correction for their number."""
     pairs = list(combinations(case.candidates, 2))
     found = [_compare(case, a.measured, b.measured) for a, b in pairs]
     rope = case.rules.rope
@@ -146,19 +146,27 @@ def compare_pairs(case: Case) -> list[Json]:
         row: Json = {"pair": [a.name, b.name], "verdict": UNDECIDED, "cell": None}
         row |= describe_difference(difference) if difference else dict.fromkeys(("relative_difference", "ci", "p"))
         if difference is not None:
+            row["p_holm"] = float(p_none)
             if not case.obstacles and p_beyond <= LEVEL:
                 row |= {"verdict": BETTER, "cell": (a if difference.relative < 0 else b).name}
             elif not case.obstacles and p_within <= LEVEL:
                 row["verdict"] = EQUIVALENT
-            ensembles = compare_ensembles(a.measured, b.measured, metric=case.rules.metric, design=case.design)
-            row |= {
-                "p_holm": float(p_none),
-                "ensembles": ensembles and {**describe_difference(ensembles), "conditional_on": "these networks"},
-                "beside": other_tests(a.measured, b.measured, metric=case.rules.metric, design=case.design),
-                "needed": _needed(case, difference) if row["verdict"] == UNDECIDED else None,
-            }
+            row["needed"] = _needed(case, difference) if row["verdict"] == UNDECIDED else None
         rows.append(row)
     return rows
+
+
+def _stand_beside(case: Case, pair: Json) -> Json:
+    """What is shown beside the decision of a pair: the ensembles' difference, and other tests."""
+    if pair["ci"] is None:
+        return {}
+    measured = {c.name: c.measured for c in case.candidates}
+    both = [measured[name] for name in pair["pair"]]
+    ensembles = compare_ensembles(*both, metric=case.rules.metric, design=case.design)
+    return {
+        "ensembles": ensembles and {**describe_difference(ensembles), "conditional_on": "these networks"},
+        "beside": other_tests(*both, metric=case.rules.metric, design=case.design),
+    }
 
 
 def describe_difference(difference: Difference) -> Json:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,9 @@ from shops import Project, build_project, shop_frame
 from pipeline.params import WindowParams
 from pipeline.splits import save_windows
 from pipeline.windows import FitSet, load_fit
+
+CHROMIUM = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+CHROMIUM += ["--disable-component-update", "--disable-sync"]
 
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")
@@ -47,3 +53,18 @@ def small_fit(tmp_path_factory: pytest.TempPathFactory) -> FitSet:
 def shops(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Four series with covariates of every kind; see `shops.py`."""
     return build_project(tmp_path_factory.mktemp("shops"), shop_frame())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where there is one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        pytest.skip("no Chromium here; with one installed, this test looks at a page in it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
+        yield running
+        running.close()

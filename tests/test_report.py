@@ -3,7 +3,6 @@ from __future__ import annotations
 import html
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ from pipeline.storage import read_json, write_json
 
 CELLS = {"two": ("lstm", "gru"), "three": ("lstm", "gru", "rnn"), "single": ("gru",)}
 VIEWS = {"two": ("equal_parameters", "point_wise"), "three": ("equal_parameters",), "single": ()}
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 MOST_BYTES, MOST_POINTS = 8_000_000, 20_000
 
 
@@ -51,21 +48,6 @@ def sources(projects: dict[str, Sources], tmp_path: Path) -> Sources:
     """A copy of the project of two cells, to change."""
     shutil.copytree(projects["two"].root, tmp_path / "project")
     return Sources(tmp_path / "project", CELLS["two"], "mase")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, where there is one."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        pytest.skip("no Chromium here; with one installed, this test looks at the report in it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield running
-        running.close()
 
 
 def page_of(sources: Sources) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from pipeline.cost import Ratio, cost_ratios, multiply_accumulates, parameter_count, recurrent_steps
+from pipeline.cost import Ratio, cost_ratios, describe_cost
 from pipeline.hparams import NetworkSpec
 from pipeline.report.charts import INK, MUTED, PAPER, add_intervals, colour_of, new_figure
 from pipeline.report.parts import (
@@ -32,6 +32,11 @@ _MEASURED = {
     "peak_memory_mib": "peak memory of training",
     "inference_ms_1": "latency of one forecast",
     "inference_ms_64": "latency of 64 forecasts",
+}
+_COUNTED = {
+    "parameters": "parameters",
+    "multiply_accumulates": "multiply-accumulates",
+    "recurrent_steps": "recurrent steps",
 }
 _VIEWS = {
     "tuned": "each at its own best",
@@ -59,12 +64,8 @@ def cost_section(sources: Sources) -> Section:
 
 def _counts(meta: Json) -> dict[str, int]:
     """What can be told from the network alone."""
-    spec = NetworkSpec.from_json(meta)
-    return {
-        "parameters": parameter_count(spec),
-        "multiply-accumulates": multiply_accumulates(spec),
-        "recurrent steps": recurrent_steps(spec),
-    }
+    cost = describe_cost(NetworkSpec.from_json(meta))
+    return {words: cost[name] for name, words in _COUNTED.items()}
 
 
 def _ratios(cell: str, to: str, counts: Mapping[str, Mapping[str, int]], timings: Mapping[str, Json]) -> Chart | None:

@@ -18,7 +18,6 @@ from pipeline.server.uploads import HISTORY_FILE, TABLE, TEXT_FIELDS, Form, read
 
 if TYPE_CHECKING:  # pandas is loaded with the first table
     from pipeline.forecaster import Forecaster
-    from pipeline.series import Panel
 
 _FORM: dict[str, Any] = {
     "type": "object",
@@ -89,7 +88,7 @@ def _answer(model: Model, frame: Any) -> dict[str, Any]:
     from pipeline.server.tables import show_panel
 
     try:
-        panel: Panel = model.forecaster._panel(frame)  # the very reading that a forecast begins with
+        panel = model.forecaster.read_panel(frame)  # the very reading that a forecast begins with
     except GatecastError as error:
         raise request_error_of(error, field="history") from None
     return {

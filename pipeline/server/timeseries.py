@@ -217,7 +217,8 @@ def _quantiles(body: TimeSeriesRequest, model: Model) -> list[float]:
 def _outputs(body: TimeSeriesRequest, prepared: Prepared, quantiles: Any, model: Model) -> list[dict[str, Any]]:
     spec = model.forecaster.spec
     steps = body.options.horizon or spec.horizon
-    frame = prepared.frame(quantiles)
+    times, _ = prepared.times()
+    levels = _quantiles(body, model)
     rows = {name: row for row, name in enumerate(prepared.contexts.ids)}
     outputs = []
     for name, one in zip(_names(body), body.inputs, strict=True):
@@ -227,10 +228,9 @@ def _outputs(body: TimeSeriesRequest, prepared: Prepared, quantiles: Any, model:
             "name": name,
             "mean_forecast": quantiles[row, :steps, len(spec.quantiles) // 2].tolist(),
             "frequency": one.frequency or str(model.forecaster.meta["columns"]["freq"]),
-            "start_timestamp": _shown(frame["ds"].iloc[row * spec.horizon], one.start_timestamp),
+            "start_timestamp": _shown(times.iloc[row * spec.horizon], one.start_timestamp),
             "quantiles": {
-                f"{level:g}": quantiles[row, :steps, spec.quantiles.index(level)].tolist()
-                for level in _quantiles(body, model)
+                f"{level:g}": quantiles[row, :steps, spec.quantiles.index(level)].tolist() for level in levels
             },
         }
         outputs.append({"type": KIND, "id": name, "status": "completed", "content": [content]})
