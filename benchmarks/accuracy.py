@@ -35,6 +35,7 @@ from pipeline.storage import read_json, write_json
 ROOT = Path(__file__).parents[1]
 RESULTS = HERE / "results"
 LOOKS = HERE / "test_looks.jsonl"
+MADE_BY = ("pipeline", "params.yaml", "benchmarks/sets", "benchmarks/*.py")  # what figures depend on
 
 
 def main() -> None:
@@ -201,10 +202,12 @@ def count_looks(path: Path) -> Counter[str]:
 
 
 def commit() -> str:
-    """The commit that the figures belong to."""
-    return subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+    """The commit that the figures belong to; `-dirty` where what they depend on was changed since."""
+    hash_ = subprocess.run(
+        ["git", "describe", "--always"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *MADE_BY], cwd=ROOT, check=False).returncode
+    return f"{hash_}-dirty" if changed else hash_
 
 
 def machine() -> Json:

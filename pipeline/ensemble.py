@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bundle import save_bundle
-from pipeline.calibration import conformal_offsets, normalised
+from pipeline.calibration import choose_share, conformal_offsets, normalised
 from pipeline.errors import BundleError
 from pipeline.forecaster import Forecaster
 from pipeline.hparams import NetworkSpec
 from pipeline.onnx_graph import build_graph
-from pipeline.windows import Floats, Windows
+from pipeline.windows import Floats, Ints, Windows
 
 PARITY = 1e-5  # of the larger of the value and the window's standard deviation
+BLOCKS = 4  # of the validation part, each left out once to find how much calibration helps
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -66,13 +67,17 @@ def load_weights(path: Path) -> dict[str, NDArray[Any]]:
         return {name: file[name] for name in file.files}
 
 
-def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -> Floats:
-    """Conformal offsets [H, Q] of the ensemble, in units of each window's scale.
+def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -> tuple[Floats, float]:
+    """Finds the offsets that calibrate the ensemble's quantiles.
 
     Args:
         spec: of every member.
         members: weights by seed.
         windows: validation windows.
+
+    Returns:
+        Offsets [H, Q], in units of each window's scale; and the share of the conformal ones that they are, as
+        `choose_share` finds it.
     """
     raw = Forecaster.from_graph(build_graph(spec, members, None), spec, {})
     out = raw.predict_windows(windows, outputs=("uncalibrated", "location", "scale"))
@@ -80,7 +85,18 @@ def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -
         normalised(values, location=out["location"], scale=out["scale"], transform=spec.hparams.transform)
         for values in (windows.targets(), out["uncalibrated"])
     )
-    return conformal_offsets(target, forecast, spec.quantiles, independent=windows.independent())
+    worth = windows.independent()
+    share = choose_share(target, forecast, spec.quantiles, independent=worth, blocks=blocks_of(windows))
+    return share * conformal_offsets(target, forecast, spec.quantiles, independent=worth), share
+
+
+def blocks_of(windows: Windows) -> Ints:
+    """The block [N] of each window: a stretch of time, or of series with too few cutoffs for that every fourth one."""
+    _, number, counts = np.unique(windows.series, return_inverse=True, return_counts=True)
+    rank = np.arange(len(windows)) - (np.cumsum(counts) - counts)[number]
+    count = counts[number]
+    blocks: Ints = np.where(count >= BLOCKS, rank * BLOCKS // count, number % BLOCKS)
+    return blocks
 
 
 def parity_error(forecaster: Forecaster, keras_forecasts: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> float:

@@ -84,11 +84,12 @@ def save_model(
     write_curves(out / "curves.csv", records)
     fitted = [load_weights(finished / f"fitted-{record['seed']}.npz") for record in records]
     # What is calibrated and measured on the validation part has not seen it: the networks before the refit.
-    calibration = calibrate(spec, fitted, fit.val) if params.calibrate.method == "conformal" else None
+    calibration, share = calibrate(spec, fitted, fit.val) if params.calibrate.method == "conformal" else (None, 0.0)
     write_json(
         {
             "seeds": {str(record["seed"]): {key: record[key] for key in ("best_epoch", "alpha")} for record in records},
             "calibration": None if calibration is None else calibration.tolist(),
+            "calibration_share": share,
         },
         out / "training.json",
     )

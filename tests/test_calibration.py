@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from math import ceil
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from pipeline import calibration
-from pipeline.calibration import normalised
+from pipeline.calibration import SHARES, choose_share, normalised
 
 Floats = NDArray[np.float64]
 
@@ -155,3 +156,44 @@ def test_windows_that_repeat_each_other_count_as_often_as_they_are_independent()
             found.append(covered(new, forecast_of(0.1, windows=200, steps=3) + offsets, 1))
     assert 0.79 < np.mean(coverages[12.0]) < 0.8 + 1 / 13 + 0.01
     assert np.mean(coverages[240.0]) < 0.78
+
+
+def share_of(target: Floats, forecast: Floats, blocks: NDArray[np.int64]) -> float:
+    return choose_share(target, forecast, QUANTILES, independent=len(target), blocks=blocks)
+
+
+def test_where_every_block_agrees_that_intervals_are_too_narrow_the_whole_offset_is_applied() -> None:
+    target = np.random.default_rng(8).standard_normal((400, 3))
+    assert share_of(target, forecast_of(0.2, windows=400, steps=3), np.arange(400) // 100) == 1
+
+
+def test_where_one_block_says_nothing_of_the_next_calibration_is_left_out() -> None:
+    rng = np.random.default_rng(9)
+    spread = np.repeat([0.3, 4.0, 0.3, 4.0], 100)[:, None]
+    target = spread * rng.standard_normal((400, 3))
+    forecast = spread[:, :, None] * np.broadcast_to([NormalDist().inv_cdf(q) for q in QUANTILES], (400, 3, 5))
+    # The network knows each block's spread; constants for all of them can only blur it.
+    assert share_of(target, forecast, np.arange(400) // 100) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 5))
+@settings(deadline=None, max_examples=25)
+def test_the_share_is_the_best_one_on_blocks_left_out(seed: int, width: float) -> None:
+    target = np.random.default_rng(seed).standard_t(3, (40, 2))
+    forecast, blocks = forecast_of(width, windows=40, steps=2), np.arange(40) % 4
+    losses = {}
+    for share in SHARES:
+        losses[share] = 0.0
+        for block in range(4):
+            rest, left_out = blocks != block, blocks == block
+            offsets = calibration.conformal_offsets(target[rest], forecast[rest], QUANTILES, independent=30)
+            for row in np.flatnonzero(left_out):
+                for q, level in enumerate(QUANTILES):
+                    error = target[row] - forecast[row, :, q] - share * offsets[:, q]
+                    losses[share] += float(np.where(error > 0, level * error, (level - 1) * error).sum())
+    assert losses[share_of(target, forecast, blocks)] == pytest.approx(min(losses.values()))
+
+
+def test_a_single_block_proves_nothing_and_changes_nothing() -> None:
+    target = np.random.default_rng(10).standard_normal((50, 2))
+    assert share_of(target, forecast_of(0.1, windows=50, steps=2), np.zeros(50, np.int64)) == 0
