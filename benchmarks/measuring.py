@@ -35,7 +35,7 @@ class Part:
         windows: of the split.
         history: for each series its values before the split, which scale MASE.
         ids: [S] the series.
-        loss_scale: [S] standard deviation of each series over its training part.
+        deviation: [S] standard deviation of each series over its training part.
         quantiles: [Q] ascending.
         season_length: in steps.
     """
@@ -43,7 +43,7 @@ class Part:
     windows: Windows
     history: list[Floats]
     ids: list[str]
-    loss_scale: Floats
+    deviation: Floats
     quantiles: tuple[float, ...]
     season_length: int
 
@@ -58,7 +58,7 @@ class Part:
             season_length=self.season_length,
         )
         median = forecast[:, :, self.quantiles.index(0.5)]
-        return {**scores.to_json(), **rounded(z_scored(self.windows, median, self.loss_scale))}
+        return {**scores.to_json(), **rounded(z_scored(self.windows, median, self.deviation))}
 
 
 def measure(work: Path, split: str) -> Json:
@@ -77,7 +77,7 @@ def measure(work: Path, split: str) -> Json:
     if split == "test":
         test = load_test(work / "data/windows/test")
         windows, history = test.windows, test.history
-    part = Part(windows, history, fit.ids, fit.loss_scale, params.quantiles, params.evaluate.season_length)
+    part = Part(windows, history, fit.ids, deviations(fit), params.quantiles, params.evaluate.season_length)
     with threadpool_limits(params.compute.threads):  # as the stage has it
         baselines = measure_baselines(fit, part, alphas=params.baselines.ridge_alphas)
     load = load_evaluated if split == "test" else load_fitted
@@ -156,12 +156,17 @@ def point_forecasts(forecaster: PointForecaster, windows: Windows) -> tuple[Floa
     return np.concatenate([point for point, _ in parts]), np.concatenate([scale for _, scale in parts])
 
 
-def z_scored(windows: Windows, median: Floats, loss_scale: Floats) -> dict[str, Any]:
+def deviations(fit: FitSet) -> Floats:
+    """The standard deviation [S] of each series over its training part; 0 where nothing is observed."""
+    return np.array([np.nanstd(values) if np.isfinite(values).any() else 0.0 for values in fit.history])
+
+
+def z_scored(windows: Windows, median: Floats, deviation: Floats) -> dict[str, Any]:
     """Errors in standard deviations of each series' training part, averaged over all windows and steps.
 
     Series that never change in their training part are left out.
     """
-    scale = loss_scale[windows.series][:, None]
+    scale = deviation[windows.series][:, None]
     z = np.divide(windows.targets() - median, scale, out=np.full_like(median, np.nan), where=scale > 0)
     z = z[np.isfinite(z)]
     return (

@@ -187,7 +187,7 @@ def curves_table(comparison: Comparison) -> pd.DataFrame:
         comparison: what is compared.
 
     Returns:
-        `model, seed, epoch, loss, val_loss` of the cells, in units of each series' standard deviation.
+        `model, seed, epoch, loss, val_loss` of the cells, in units of each series' seasonal naive error.
     """
     parts = [cell.facts.curves.assign(model=cell.name) for cell in comparison.cells]
     return pd.concat(parts)[["model", "seed", "epoch", "loss", "val_loss"]].reset_index(drop=True)

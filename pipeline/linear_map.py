@@ -41,13 +41,13 @@ def fit_linear_maps(
 ) -> list[LinearMap]:
     """Fits ridge regressions in closed form.
 
-    The squared error that is minimised is in units of the series' standard deviation, as in the training of the
+    The squared error that is minimised is in units of `loss_scale`, as in the training of the
     networks: a window weighs as much as its context varies. Missing values are filled from the season before. Of
     more than 100,000 windows that many are drawn, always the same.
 
     Args:
         windows: the training windows.
-        loss_scale: [S] standard deviation of each series.
+        loss_scale: [S] as `FitSet.loss_scale`.
         alphas: ridge penalties, on the scale of a sum over windows.
         season_length: in steps.
 

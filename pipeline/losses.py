@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import GatecastError
-from pipeline.metrics import seasonal_scales
+from pipeline.seasonal import seasonal_scales
 from pipeline.storage import replacing
 from pipeline.windows import Floats, Ints, TestSet
 

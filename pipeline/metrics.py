@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import GatecastError
 from pipeline.intervals import forecast_columns, interval_levels
+from pipeline.seasonal import seasonal_scales
 from pipeline.windows import Floats, Windows
 
 with warnings.catch_warnings():
@@ -98,26 +99,6 @@ def score(
     per_series["unique_id"] = [ids[number] for number in numbers]
     per_series.insert(1, "n_windows", np.bincount(windows.series)[numbers])
     return Scores(per_series, per_step.groupby("step", as_index=False).mean())
-
-
-def seasonal_scales(history: Sequence[Floats], season_length: int) -> Floats:
-    """What MASE and RMSSE are divided by.
-
-    Args:
-        history: [S] for each series its values; NaN is missing.
-        season_length: in steps.
-
-    Returns:
-        [S, 2] MAE and RMSE of the seasonal naive forecast over the pairs that are both observed; NaN where it is 0
-        or there is no pair.
-    """
-    scales = np.full((len(history), 2), np.nan)
-    for number, values in enumerate(history):
-        errors = values[season_length:] - values[:-season_length]
-        errors = errors[np.isfinite(errors)]
-        if errors.any():
-            scales[number] = np.abs(errors).mean(), np.sqrt(np.square(errors).mean())
-    return scales
 
 
 def rounded(value: Any) -> Any:

@@ -265,12 +265,12 @@ class _InitialQuantiles(keras.initializers.Initializer):  # type: ignore[misc]
 
 
 def pinball_loss(target: Any, forecast: Any, loss_scale: Any, quantiles: tuple[float, ...]) -> Any:
-    """Mean pinball loss over all quantiles, in units of each series' standard deviation.
+    """Mean pinball loss over all quantiles, in units of each series' `loss_scale`.
 
     Args:
         target: [N, H], NaN where missing; missing targets add nothing.
         forecast: [N, H, Q].
-        loss_scale: [N] standard deviation of each window's series over the training part; a window of a
+        loss_scale: [N] of each window's series, as `FitSet.loss_scale`; a window of a
             series that never changes (0) adds nothing.
         quantiles: [Q].
 

@@ -22,12 +22,12 @@ def fit_kernels(
 ) -> list[Floats]:
     """Fits linear maps without an intercept, in closed form, from normalised contexts to normalised targets.
 
-    The squared error that is minimised is in units of the series' standard deviation, as in the training of the
+    The squared error that is minimised is in units of `loss_scale`, as in the training of the
     networks; with log1p, in units of the window's scale. Windows with a missing target are left out.
 
     Args:
         windows: to fit on; of many, a fixed random choice is used.
-        loss_scale: [S] standard deviation of each series.
+        loss_scale: [S] as `FitSet.loss_scale`.
         normalise: gives z [N, used], location and scale [N, 1] of `history` and `observed` [N, C].
         log1p: whether the network takes logarithms first.
         alphas: ridge penalties.
@@ -63,7 +63,7 @@ def fit_kernels(
 def choose_kernel(
     kernels: Sequence[Floats], windows: Windows, loss_scale: Floats, *, normalise: Normalise, log1p: bool
 ) -> int:
-    """Which kernel has the lowest mean absolute error on windows, in units of each series' standard deviation."""
+    """Which kernel has the lowest mean absolute error on windows, in units of `loss_scale`."""
     errors = np.zeros(len(kernels))
     for rows in _chunks(windows):
         z, location, scale = normalise(*split_missing(windows.contexts(rows)))

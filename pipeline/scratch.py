@@ -33,6 +33,7 @@ CODE = (
     "quiet",
     "ridge",
     "search",
+    "seasonal",
     "splits",
     "storage",
     "timestamps",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from pipeline.windows import Floats, Ints
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def seasonal_naive(contexts: Floats, *, horizon: int, season_length: int) -> Floats:
@@ -63,6 +67,26 @@ def fill_missing(values: Floats, season_length: int) -> Floats:
     count = np.maximum((positions >= 0).sum(axis=1, keepdims=True), 1)
     mean = np.nansum(values, axis=1, keepdims=True) / count
     return np.where(source >= 0, np.take_along_axis(values, source, axis=1), mean)
+
+
+def seasonal_scales(history: Sequence[Floats], season_length: int) -> Floats:
+    """What MASE and RMSSE are divided by.
+
+    Args:
+        history: [S] for each series its values; NaN is missing.
+        season_length: in steps.
+
+    Returns:
+        [S, 2] MAE and RMSE of the seasonal naive forecast over the pairs that are both observed; NaN where it is 0
+        or there is no pair.
+    """
+    scales = np.full((len(history), 2), np.nan)
+    for number, values in enumerate(history):
+        errors = values[season_length:] - values[:-season_length]
+        errors = errors[np.isfinite(errors)]
+        if errors.any():
+            scales[number] = np.abs(errors).mean(), np.sqrt(np.square(errors).mean())
+    return scales
 
 
 def latest_positions(contexts: Floats) -> Ints:

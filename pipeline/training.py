@@ -22,7 +22,7 @@ VAL_WINDOWS = 8192  # of a larger split that many are looked at, always the same
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave; losses are in units of each series' standard deviation."""
+    """What one epoch gave; losses are in units of each series' seasonal naive error."""
 
     epoch: int
     loss: float

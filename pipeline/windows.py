@@ -93,7 +93,7 @@ class FitSet:
         train: windows whose targets lie in the training part.
         val: windows whose targets lie in the validation part.
         refit: windows whose targets lie in either.
-        loss_scale: [S] standard deviation of each series over its training part (0: it never changes).
+        loss_scale: [S] unit of each series in the training loss, of `splits.loss_scales` (0: it never changes).
         history: for each series its values before the validation part, which scale MASE there.
         meta: frequency, time zone and range of the fit part.
     """

@@ -45,7 +45,9 @@ def small_fit(tmp_path_factory: pytest.TempPathFactory) -> FitSet:
     params = WindowParams(
         context_length=24, horizon=6, val_size=24, test_size=24, step_size=1, stride=1, min_context=24
     )
-    save_windows(["a", "b"], series, times, params, meta={"freq": "D", "timezone": None}, folder=folder)
+    save_windows(
+        ["a", "b"], series, times, params, season_length=12, meta={"freq": "D", "timezone": None}, folder=folder
+    )
     return load_fit(folder / "fit")
 
 

@@ -44,7 +44,7 @@ def save(series: list[Floats], folder: Path, params: WindowParams = WINDOW, *, w
     days = [np.datetime64("2020-01-01", "us") + np.timedelta64(1, "D") * s for s in steps]
     ids = [chr(ord("a") + number) for number in range(len(series))]
     meta = {"freq": 1 if whole_numbers else "D", "timezone": None}
-    save_windows(ids, series, steps if whole_numbers else days, params, meta=meta, folder=folder)
+    save_windows(ids, series, steps if whole_numbers else days, params, season_length=7, meta=meta, folder=folder)
 
 
 def small_project(folder: Path) -> Params:

@@ -116,7 +116,7 @@ def _write_data(root: Path, ids: Sequence[str]) -> tuple[Any, TestSet]:
         context_length=48, horizon=HORIZON, val_size=60, test_size=108, step_size=1, stride=1, min_context=24
     )
     meta = {"freq": "W", "timezone": None}
-    save_windows(list(ids), series, times, params, meta=meta, folder=root / "windows")
+    save_windows(list(ids), series, times, params, season_length=SEASON, meta=meta, folder=root / "windows")
     panel = [
         pd.DataFrame({"unique_id": name, "ds": times[0], "y": values}) for name, values in zip(ids, series, strict=True)
     ]

@@ -281,7 +281,7 @@ def test_the_baselines_of_the_committed_co2_data_have_their_known_errors(tmp_pat
     co2 = pd.read_csv(root / "data/raw/co2.csv", parse_dates=["week"])
     meta = {"freq": "W-SAT", "timezone": None}
     values, weeks = co2["co2"].to_numpy(np.float64), co2["week"].to_numpy()
-    save_windows(["co2"], [values], [weeks], params, meta=meta, folder=tmp_path)
+    save_windows(["co2"], [values], [weeks], params, season_length=52, meta=meta, folder=tmp_path)
     fit, test = load_fit(tmp_path / "fit"), load_test(tmp_path / "test")
     metrics = evaluate_baselines(fit, test, quantiles=(0.1, 0.5, 0.9), alphas=(100.0,), season_length=52).metrics
     assert metrics["seasonal_naive"]["mae"] / metrics["seasonal_naive"]["mase"] == pytest.approx(1.289, abs=5e-4)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from panels import QUANTILES, SEASON, random_forecast, random_series, window
 
 from pipeline.errors import GatecastError
-from pipeline.metrics import Scores, rounded, score, seasonal_scales
+from pipeline.metrics import Scores, rounded, score
+from pipeline.seasonal import seasonal_scales
 from pipeline.windows import Floats
 
 if TYPE_CHECKING:

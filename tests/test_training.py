@@ -184,7 +184,16 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> FitSet:
         context_length=12, horizon=4, val_size=30, test_size=30, step_size=1, stride=1, min_context=12
     )
     folder = tmp_path_factory.mktemp("explained")
-    save_windows(["a", "b"], series, days, params, meta={"freq": "D", "timezone": None}, folder=folder, known=known)
+    save_windows(
+        ["a", "b"],
+        series,
+        days,
+        params,
+        season_length=1,
+        meta={"freq": "D", "timezone": None},
+        folder=folder,
+        known=known,
+    )
     return load_fit(folder / "fit")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
-from pipeline.splits import save_windows, split_positions
+from pipeline.splits import loss_scales, save_windows, split_positions
 from pipeline.windows import Floats, load_fit, load_test
 
 
@@ -60,7 +60,7 @@ def test_with_a_step_size_of_one_every_origin_is_there(params: WindowParams, len
 def saved(series: list[Floats], params: WindowParams, folder: Path) -> None:
     times = [np.datetime64("2020-01-01") + np.arange(len(v)).astype("timedelta64[D]") for v in series]
     ids = [f"s{i}" for i in range(len(series))]
-    save_windows(ids, series, times, params, meta={"freq": "D", "timezone": None}, folder=folder)
+    save_windows(ids, series, times, params, season_length=1, meta={"freq": "D", "timezone": None}, folder=folder)
 
 
 SMALL = WindowParams(context_length=10, horizon=3, val_size=6, test_size=6, step_size=1, stride=1, min_context=4)
@@ -113,11 +113,22 @@ def test_editing_a_value_changes_no_context_of_an_earlier_cutoff(
     np.testing.assert_array_equal(a.contexts()[earlier], b.contexts()[earlier])
 
 
-def test_the_scaling_of_the_loss_sees_the_training_part_alone(tmp_path: Path) -> None:
-    series = numbered(30)
-    series[0][-12:] = 1e6
+def test_the_unit_of_the_loss_is_the_seasonal_naive_error_of_the_training_part_alone(tmp_path: Path) -> None:
+    series = [np.array([1.0, 3.0] * 9 + [1e6] * 12)]
     saved(series, SMALL, tmp_path)
-    assert load_fit(tmp_path / "fit").loss_scale == pytest.approx(np.std(np.arange(18)))
+    assert load_fit(tmp_path / "fit").loss_scale == 2
+
+
+def test_where_the_seasonal_naive_error_says_nothing_the_loss_is_in_units_of_the_spread() -> None:
+    rng = np.random.default_rng(3)
+    noise = rng.standard_normal(24)
+    periodic, constant, unseen = np.tile(noise[:4], 6), np.full(24, 5.0), np.full(24, np.nan)
+    barely = periodic + 1e-9 * noise
+    found = loss_scales([noise, periodic, barely, constant, unseen, noise[:4]], 4)
+    assert found[0] == pytest.approx(np.abs(noise[4:] - noise[:-4]).mean())
+    assert found[[1, 5]] == pytest.approx([periodic.std(), noise[:4].std()])
+    assert found[2] == pytest.approx(barely.std() / 1000)
+    assert (found[3:5] == 0).all()
 
 
 def test_a_series_without_room_for_training_windows_is_still_evaluated(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def search_section(sources: Sources) -> Section:
     """The ledgers of the searches."""
     lead = (
         "Each cell was tuned on its own. The score of a trial is its loss on the validation part, in units of each "
-        "series' own spread; lower is better."
+        "series' seasonal naive error; lower is better."
     )
     tuned = sources.of_cells("models/tuned/{cell}.json")
     if not tuned:

@@ -36,6 +36,7 @@ def main() -> None:
         np.split(frame["y"].to_numpy(dtype=np.float64), ends),
         np.split(frame["ds"].to_numpy(), ends),
         params.window,
+        season_length=params.evaluate.season_length,
         meta={"freq": panel.freq, "timezone": panel.timezone},
         folder=Path("data/windows"),
         known=known,
