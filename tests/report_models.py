@@ -170,6 +170,8 @@ def _write_cell(models: Path, cell: str) -> None:
     write_json(described, models / "trained" / cell / "forecaster.json")
     validation = dict.fromkeys(("mae", "rmse", "smape", "mase", "rmsse", "scaled_crps"), skill)
     write_json(validation, models / "trained" / cell / "validation.json")
+    training = {"calibration": [[0.0] * len(QUANTILES)] * HORIZON, "calibration_share": {"lstm": 0.5}.get(cell, 0.25)}
+    write_json(training, models / "trained" / cell / "training.json")
     rows = [
         (seed, epoch, 0.05 + 0.2 / epoch, 0.06 + 0.18 / epoch + 0.004 * rng.random(), 0.003)
         for seed in SEEDS

@@ -66,6 +66,11 @@ def section_of(report: Report, anchor: str) -> Section:
     return next(section for section in report.sections if section.anchor == anchor)
 
 
+def test_the_report_tells_how_much_of_the_calibration_is_applied(projects: dict[str, Sources]) -> None:
+    lead = section_of(build_report(projects["two"]), "calibration").lead
+    assert "50 % (LSTM) and 25 % (GRU) is applied" in lead
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", CELLS)
 def test_the_report_opens_offline_with_every_chart_drawn(

@@ -36,7 +36,23 @@ def calibration_section(sources: Sources) -> Section:
         parts.append(table)
     if not parts:
         return Section("calibration", "Calibration", "", [missing("models/evaluation/*.parquet", "evaluate")])
-    return Section("calibration", "Calibration", lead, parts)
+    return Section("calibration", "Calibration", f"{lead}{_shares_applied(sources)}", parts)
+
+
+def _shares_applied(sources: Sources) -> str:
+    """How much of the correction that validation suggests stood the test on its left-out blocks."""
+    training = sources.of_cells("models/trained/{cell}/training.json")
+    told = [
+        f"{percent(found['calibration_share'], digits=0)} ({title_of(cell)})"
+        for cell, found in training.items()
+        if found.get("calibration") is not None and "calibration_share" in found
+    ]
+    if not told:
+        return ""
+    return (
+        f" Of the correction found there, {' and '.join(told)} is applied: the share that forecasts blocks of the "
+        "validation part best that were left out."
+    )
 
 
 def observed_shares(sources: Sources, cell: str) -> dict[float, float]:
