@@ -109,7 +109,7 @@ def test_a_stage_reads_only_the_params_it_depends_on(stage: str) -> None:
 def test_only_what_trains_or_tunes_loads_tensorflow(stage: str) -> None:
     closure = import_closure(f"pipeline.stages.{stage}")
     with_tensorflow = {"pipeline/network.py", "pipeline/training.py"} & closure
-    assert bool(with_tensorflow) == (stage in {"tune", "train", "train_view", "final"})
+    assert bool(with_tensorflow) == (stage in {"tune", "train", "train_view", "final", "export"})
 
 
 def test_importing_any_stage_loads_no_tensorflow() -> None:

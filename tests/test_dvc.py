@@ -110,7 +110,8 @@ def test_editing_one_cells_search_space_touches_that_cell_and_what_follows_alone
     try:
         assert stages_run(dvc(project, "repro", "--dry")) == ["tune@gru"]
         after = dvc(project, "repro", "--dry", "--force", "--downstream", "tune@gru")
-        assert sorted(stages_run(after)) == ["compare", "evaluate@gru", "final@gru", "report", "train@gru", "tune@gru"]
+        of_gru = [f"{stage}@gru" for stage in ("evaluate", "export", "final", "train", "tune")]
+        assert sorted(stages_run(after)) == sorted(["compare", "report", *of_gru])
     finally:
         write_params(project, params)
 
