@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ from server_models import H, build_app, client, tensor, together, trained
 
 from pipeline.errors import GatecastError
 from pipeline.forecaster import Forecaster
+from pipeline.server import batching
 from pipeline.server.batching import Batcher, forecast_together
 
 CONTEXT = {"gru": 20, "lstm": 20, "odd": 13}
@@ -67,7 +69,7 @@ def batched(held: Any, windows: Sequence[dict[str, Any]], most: int = 64) -> lis
 
     async def run() -> list[Any]:
         with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(held, executor=executor, most_windows=most, observe=lambda _: None)
+            batcher = Batcher(held, executor=executor, most_windows=most, observe=lambda _: None, inside=lambda: 1)
             tasks = [asyncio.create_task(batcher.forecast(window)) for window in windows[:1]]
             await asyncio.sleep(0.05)
             tasks += [asyncio.create_task(batcher.forecast(window)) for window in windows[1:]]
@@ -81,14 +83,47 @@ def batched(held: Any, windows: Sequence[dict[str, Any]], most: int = 64) -> lis
 def test_requests_that_come_while_the_graph_works_share_its_next_call() -> None:
     held = Held()
     answers = batched(held, windows_of(9, "gru"))
-    assert held.calls == [4, 8]  # rows of blocks of four
+    assert held.calls == [2, 8]  # rows of pairs
     assert [answer.shape for answer in answers] == [(1, H, 9)] * 9
 
 
 def test_a_call_has_no_more_windows_than_are_allowed() -> None:
     held = Held()
     batched(held, windows_of(10, "gru"), most=4)
-    assert held.calls == [4, 4, 4, 4]
+    assert held.calls == [2, 4, 4, 2]
+
+
+def threads_of(seconds: float) -> list[bool]:
+    """Whether each of three calls, one after the other, is made without a thread, where each takes so long."""
+    forecaster = FORECASTERS["gru"]
+    at_once: list[bool] = []
+
+    class Paced:
+        spec = forecaster.spec
+
+        def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+            at_once.append(threading.current_thread() is threading.main_thread())
+            time.sleep(seconds)
+            return forecaster.run(inputs)
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            paced: Any = Paced()
+            batcher = Batcher(paced, executor=executor, most_windows=64, observe=lambda _: None, inside=lambda: 1)
+            for window in windows_of(3, "gru"):
+                await batcher.forecast(window)
+
+    asyncio.run(run())
+    return at_once
+
+
+def test_a_call_that_is_known_to_be_short_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "AT_ONCE_S", 1.0)
+    assert threads_of(seconds=0.0) == [False, True, True]
+
+
+def test_a_call_that_would_hold_up_others_is_made_in_a_thread() -> None:
+    assert threads_of(seconds=0.01) == [False, False, False]
 
 
 def test_a_request_that_cannot_be_answered_leaves_its_company_alone() -> None:

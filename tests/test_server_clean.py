@@ -8,12 +8,16 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_networks import REPAIR
+from random_networks import REPAIR, build_inputs, build_spec, random_weights
+from server_models import hours
 
 from pipeline.columns import Columns
 from pipeline.errors import DataError
-from pipeline.series import Panel, build_panel
-from pipeline.server.clean import clean_panel
+from pipeline.forecaster import Forecaster
+from pipeline.onnx_graph import build_graph
+from pipeline.series import Panel, build_panel, future_times
+from pipeline.server.clean import CleanRows, clean_rows, clean_series, next_times
+from pipeline.server.ready import Ready
 from pipeline.server.tables import frame_of
 
 PLAIN = Columns("meter", ("when",), None, None, ("load",), "D")
@@ -30,9 +34,10 @@ def slowly(table: dict[str, list[Any]], columns: Columns) -> Panel | None:
 
 def assert_same(table: dict[str, list[Any]], columns: Columns) -> bool:
     """What is read quickly is what is read slowly; gives whether it was read quickly."""
-    quick = clean_panel(table, columns)
-    if quick is None:
+    rows = clean_rows(table, columns)
+    if rows is None:
         return False
+    quick = rows.panel()
     slow = slowly(table, columns)
     assert slow is not None, table
     pd.testing.assert_frame_equal(quick.frame, slow.frame)
@@ -130,11 +135,69 @@ def test_gaps_and_repeated_steps_are_left_to_the_checks(rows: list[tuple[Any, ..
 )
 def test_what_else_there_is_to_read_is_left_to_the_checks(change: dict[str, Any]) -> None:
     table = table_of("D", {"a": 9}) | {"price": [1.0] * 9}
-    assert clean_panel(table, replace(PLAIN, **change)) is None
+    assert clean_rows(table, replace(PLAIN, **change)) is None
 
 
 def test_a_series_without_a_value_is_left_to_the_checks() -> None:
     table = table_of("D", {"a": 9, "b": 3})
     table["load"] = [None if name == "b" else value for name, value in zip(table["meter"], table["load"], strict=True)]
-    assert clean_panel(table, PLAIN) is None
-    assert np.isfinite(clean_panel(table_of("D", {"a": 9}), PLAIN).frame["y"]).all()  # type: ignore[union-attr]
+    assert clean_rows(table, PLAIN) is None
+    assert clean_rows(table_of("D", {"a": 9}), PLAIN) is not None
+
+
+def forecaster_of(freq: str, **changes: Any) -> Forecaster:
+    columns = replace(PLAIN, freq=freq)
+    spec = build_spec(**{"context_length": 20, "context_used": 20} | changes)
+    meta = {"columns": columns.to_json(), "repair": REPAIR.model_dump()}
+    return Forecaster.from_graph(build_graph(spec, [random_weights(spec, 1)], None), spec, meta)
+
+
+def rows_of(table: dict[str, list[Any]], freq: str) -> CleanRows:
+    rows = clean_rows(table, replace(PLAIN, freq=freq))
+    assert rows is not None
+    return rows
+
+
+@pytest.mark.parametrize("freq", FREQUENCIES)
+def test_windows_made_without_a_frame_are_those_of_the_forecaster(freq: str) -> None:
+    table = table_of(freq, {"b": 30, "a": 1, "c c": 7})
+    table["load"] = [None if value == 3.5 else value for value in table["load"]]
+    rows, forecaster = rows_of(table, freq), forecaster_of(freq)
+    quick, slow = clean_series(rows, forecaster), Ready.of(forecaster.prepare_panel(rows.panel()))
+    assert quick is not None
+    assert (quick.ids, quick.times(), quick.spec) == (slow.ids, slow.times(), slow.spec)
+    assert quick.inputs.keys() == slow.inputs.keys()
+    for name, array in slow.inputs.items():
+        np.testing.assert_array_equal(quick.inputs[name], array)
+    quantiles = forecaster.run(slow.inputs)["forecast"]
+    pd.testing.assert_frame_equal(quick.frame(quantiles), slow.frame(quantiles))
+
+
+@pytest.mark.parametrize(
+    ("changes", "values"),
+    [
+        ({"transform": "log1p"}, [-1.0] * 30),
+        ({}, [1e200] * 30),
+        ({}, [1.0] + [None] * 29),
+        ({"inputs": build_inputs(categories=(), numeric=0)}, [1.0] * 30),
+    ],
+)
+def test_what_has_no_forecast_or_takes_more_is_left_to_the_forecaster(
+    changes: dict[str, Any], values: list[Any]
+) -> None:
+    table = {"meter": ["a"] * 30, "when": hours(30), "load": values}
+    assert clean_series(rows_of(table, "h"), forecaster_of("h", **changes)) is None
+    assert clean_series(rows_of(table | {"load": [1.0] * 30}, "h"), forecaster_of("h")) is not None
+
+
+@pytest.mark.parametrize("freq", FREQUENCIES)
+def test_the_times_that_follow_are_those_of_the_whole_calendar(freq: str) -> None:
+    starts = pd.date_range("2019-12-28", periods=40, freq=freq).as_unit("us").to_numpy()[[0, 7, 39]]
+    np.testing.assert_array_equal(next_times(starts, freq, 30), future_times(starts, freq=freq, horizon=30))
+
+
+@pytest.mark.parametrize("freq", FREQUENCIES)
+@pytest.mark.parametrize("year", [2099, 9000])
+def test_times_beyond_the_kept_calendar_are_left_to_others(freq: str, year: int) -> None:
+    start = pd.date_range(f"{year}-11-20", periods=1, freq=freq, unit="us").to_numpy()
+    assert next_times(start, freq, 20_000) is None

@@ -46,8 +46,8 @@ def test_drift_counts_values_outside_of_the_training_range() -> None:
     metrics = Metrics()
     history = np.array([[-11.0, -6.0, 0.0, 1.0, 6.0, 11.0, 99.0]])
     observed = np.array([[1, 1, 1, 1, 1, 1, 0]])
-    metrics.observe_inputs("co2", {"value_range": RANGE}, {"history": history, "observed": observed})
-    metrics.observe_inputs("old", {}, {"history": history, "observed": observed})
+    for model, meta in (("co2", {"value_range": RANGE}), ("old", {})):
+        metrics.inputs_of(model, meta)({"history": history, "observed": observed})
     values = values_of(metrics.text().decode())
     found = {bound: values[f'gatecast_input_values_outside_total{{bound="{bound}",model="co2"}}'] for bound in RANGE}
     assert found == {"min": 1, "p01": 2, "p99": 2, "max": 1}

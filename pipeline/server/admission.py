@@ -29,7 +29,6 @@ class Admitted:
 
     def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, respond: Respond) -> None:
         self._app, self._limits, self._metrics, self._respond = app, limits, metrics, respond
-        self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
@@ -38,7 +37,7 @@ class Admitted:
         elif _declared(scope) > self._limits.body_bytes:
             error = body_too_large(self._limits)
             await self._respond(scope["path"], error)(scope, receive, send)
-        elif self._inside >= self._limits.requests:
+        elif self._metrics.inside >= self._limits.requests:
             told = f"the server answers {self._limits.requests:,} requests already; come again later"
             again = {"Retry-After": str(self._limits.retry_after_s)}
             error = RequestError(429, told, code="busy", headers=again)
@@ -54,8 +53,7 @@ class Admitted:
             begun = True
             await send(message)
 
-        self._inside += 1
-        self._metrics.waiting.set(self._inside)
+        self._metrics.inside += 1
         try:
             async with asyncio.timeout(self._limits.deadline_s) as deadline:
                 await self._app(scope, receive, note)
@@ -65,8 +63,7 @@ class Admitted:
             told = f"no answer within {self._limits.deadline_s:g} s; ask for less at a time, or come again later"
             await self._respond(scope["path"], RequestError(504, told, code="deadline"))(scope, receive, send)
         finally:
-            self._inside -= 1
-            self._metrics.waiting.set(self._inside)
+            self._metrics.inside -= 1
 
 
 def body_too_large(limits: Limits) -> RequestError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,16 +13,44 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.columns import Columns, Layout, find_history_layout
-from pipeline.errors import DataError
+from pipeline.errors import DataError, GatecastError
+from pipeline.forecaster import LARGEST, Forecaster
 from pipeline.frequency import Grid, parse_frequency
 from pipeline.series import Panel
+from pipeline.server.ready import Ready, Stamps, show_stamps
 
 _DATES = re.compile(r"(?:\d{4}-\d\d-\d\d\n)+", re.ASCII)
 _TIMES = re.compile(r"(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\n)+", re.ASCII)
 _SPAN = np.array(["1900-01-01", "2100-01-01"], "datetime64[us]").view(np.int64)
 
 
-def clean_panel(table: Mapping[str, Sequence[Any]], columns: Columns) -> Panel | None:
+@dataclass(frozen=True)
+class CleanRows:
+    """The rows of a table, by series and time; each series has every step of its grid once.
+
+    Attributes:
+        ids: the names of the series, sorted.
+        codes: [R] the number of the series of each row.
+        times: [R] microseconds since 1970.
+        values: [R] NaN where missing; each series has one that is not.
+        freq: of the grid.
+    """
+
+    ids: list[str]
+    codes: NDArray[np.int64]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+    freq: str
+
+    def panel(self) -> Panel:
+        """What `build_panel` makes of the table, but for the audit."""
+        names = pd.array(self.ids, dtype="str")
+        times = self.times.view("datetime64[us]")
+        frame = pd.DataFrame({"unique_id": names.take(self.codes), "ds": times, "y": self.values})
+        return Panel(frame, self.freq, None, {}, pd.DataFrame({"unique_id": names}))
+
+
+def clean_rows(table: Mapping[str, Sequence[Any]], columns: Columns) -> CleanRows | None:
     """Reads a table whose every cell is as it should be.
 
     Args:
@@ -29,9 +58,8 @@ def clean_panel(table: Mapping[str, Sequence[Any]], columns: Columns) -> Panel |
         columns: how the training data names things.
 
     Returns:
-        What `build_panel` makes of the table, but for the audit; None where that has to look: times that are no text of
-        ISO 8601 or have a zone, steps that are absent or come twice, values that are no numbers, covariates, and all
-        that is an error.
+        Its rows; None where the checks of all others have to look: times that are no text of ISO 8601 or have a zone,
+        steps that are absent or come twice, values that are no numbers, covariates, and all that is an error.
     """
     layout = _layout(list(table), columns)
     if layout is None:
@@ -45,11 +73,61 @@ def clean_panel(table: Mapping[str, Sequence[Any]], columns: Columns) -> Panel |
     times, values, codes = times[order], values[order], codes[order]
     if not _is_regular(times, codes, columns.freq):
         return None
-    if not np.isfinite(np.maximum.reduceat(np.nan_to_num(values, nan=-np.inf), _starts(codes))).all():
+    if not np.logical_or.reduceat(np.isfinite(values), _starts(codes)).all():
         return None  # a series without a value
-    names = pd.array(ids, dtype="str")
-    frame = pd.DataFrame({"unique_id": names.take(codes), "ds": times.view("datetime64[us]"), "y": values})
-    return Panel(frame, columns.freq, None, {}, pd.DataFrame({"unique_id": names}))
+    return CleanRows(ids, codes, times, values, str(columns.freq))
+
+
+def clean_series(rows: CleanRows, forecaster: Forecaster) -> Ready | None:
+    """Makes the windows of a graph that takes the history alone, without a frame.
+
+    Args:
+        rows: what `clean_rows` gave.
+        forecaster: with the graph.
+
+    Returns:
+        What `Ready.of` makes of them as the forecaster prepares them; None where it has to do so itself: the graph
+        takes more, a series has no forecast, or times leave the calendar that is kept.
+    """
+    spec = forecaster.spec
+    starts = _starts(rows.codes)
+    ends = np.append(starts[1:], len(rows.codes)) - 1
+    last = rows.times[ends].view("datetime64[us]")
+    following = next_times(last, rows.freq, spec.horizon)
+    if following is None or spec.inputs.shapes(spec.context_length, spec.horizon):
+        return None
+    steps = ends[:, None] + np.arange(1 - spec.context_length, 1)
+    history = np.where(steps >= starts[:, None], rows.values[np.maximum(steps, 0)], np.nan)
+    observed = np.isfinite(history)
+    if not observed.any(axis=1).all() or (np.abs(history) > LARGEST).any():
+        return None
+    try:
+        inputs = forecaster.check_arrays(history, observed)
+    except GatecastError:
+        return None
+
+    def times() -> tuple[Stamps, Stamps]:
+        return show_stamps(following.ravel()), show_stamps(last)
+
+    return Ready(spec, inputs, rows.ids, times, lambda found: forecaster.prepare_panel(rows.panel()).frame(found))
+
+
+def next_times(last: NDArray[np.datetime64], freq: str, horizon: int) -> NDArray[np.datetime64] | None:
+    """The times that follow, found in a calendar that is kept.
+
+    Args:
+        last: [N] the last one of each series, on the grid of `freq`.
+        freq: a pandas offset alias.
+        horizon: how many, H.
+
+    Returns:
+        [N, H], as `future_times` gives them; None where they end beyond the calendar that is kept.
+    """
+    grid = _grid(freq)
+    ordinals, phases, fits = grid.locate(last.view(np.int64))
+    if not fits.all() or _is_beyond(grid, int(last.view(np.int64).max()), int(ordinals.max()), horizon):
+        return None
+    return grid.times(ordinals[:, None] + np.arange(1, horizon + 1), phases[:, None]).view("datetime64[us]")
 
 
 def _layout(found: list[str], columns: Columns) -> Layout | None:
@@ -109,6 +187,14 @@ def _is_regular(times: NDArray[np.int64], codes: NDArray[np.int64], freq: str | 
     ordinals, phases, fits = _grid(freq).locate(times)
     same = np.diff(codes) == 0
     return bool(fits.all() and (np.diff(ordinals)[same] == 1).all() and (np.diff(phases)[same] == 0).all())
+
+
+def _is_beyond(grid: Grid, last: int, ordinal: int, horizon: int) -> bool:
+    """Whether steps may lie behind the calendar, given the last time and its ordinal."""
+    step, multiple = grid.frequency.step, grid.frequency.multiple
+    if step is not None:
+        return last + step * horizon >= int(_SPAN[1])
+    return (ordinal + horizon + 1) * multiple > len(grid.days)
 
 
 @lru_cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ class Metrics:
     Attributes:
         requests: answered, by protocol and status.
         seconds: to answer, by protocol.
-        waiting: requests that are being answered now, the queue's included.
+        inside: requests that are being answered now, the queue's included.
         batch: windows per call of a graph.
         version: that is served, by model.
         reloads: new versions, by model and outcome: `switched` or `refused`.
@@ -35,9 +35,10 @@ class Metrics:
         self.seconds = Histogram(
             "gatecast_request_seconds", "Time to answer a request.", ["protocol"], buckets=_SECONDS, registry=everything
         )
-        self.waiting = Gauge(
+        self.inside = 0
+        Gauge(
             "gatecast_requests_in_progress", "Requests being answered, the queue's included.", registry=everything
-        )
+        ).set_function(lambda: self.inside)
         self.batch = Histogram(
             "gatecast_batch_windows", "Windows per call of a graph.", buckets=_WINDOWS, registry=everything
         )
@@ -58,19 +59,27 @@ class Metrics:
             registry=everything,
         )
 
-    def observe_inputs(self, model: str, meta: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]]) -> None:
-        """Counts how far inputs are from what a model was trained on.
+    def inputs_of(self, model: str, meta: Mapping[str, Any]) -> Callable[[Mapping[str, NDArray[Any]]], None]:
+        """Makes what counts how far inputs are from what a model was trained on.
 
         Args:
             model: its name.
             meta: its bundle's, of which `value_range` counts.
-            inputs: of the graph.
+
+        Returns:
+            A function of the inputs of the graph.
         """
-        seen = inputs["history"][inputs["observed"] > 0]
-        self.values.labels(model).inc(len(seen))
-        for bound, limit in meta.get("value_range", {}).items():
-            beyond = seen < limit if bound in {"min", "p01"} else seen > limit
-            self.outside.labels(model, bound).inc(int(np.count_nonzero(beyond)))
+        limits = meta.get("value_range", {}).items()
+        values = self.values.labels(model)
+        bounds = [(self.outside.labels(model, bound), bound in {"min", "p01"}, limit) for bound, limit in limits]
+
+        def observe(inputs: Mapping[str, NDArray[Any]]) -> None:
+            seen = inputs["history"][inputs["observed"] > 0]
+            values.inc(len(seen))
+            for outside, is_lower, limit in bounds:
+                outside.inc(int(np.count_nonzero(seen < limit if is_lower else seen > limit)))
+
+        return observe
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

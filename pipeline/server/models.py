@@ -45,14 +45,18 @@ class Model:
         metrics: Metrics,
     ) -> None:
         self.name, self.version, self.forecaster = name, version, forecaster
-        self._metrics = metrics
+        self._observe = metrics.inputs_of(name, forecaster.meta)
         self._batcher = Batcher(
-            forecaster, executor=executor, most_windows=limits.batch_windows, observe=metrics.batch.observe
+            forecaster,
+            executor=executor,
+            most_windows=limits.batch_windows,
+            observe=metrics.batch.observe,
+            inside=lambda: metrics.inside,
         )
 
     async def forecast(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Forecasts windows together with those of concurrent requests; see `Batcher.forecast`."""
-        self._metrics.observe_inputs(self.name, self.forecaster.meta, inputs)
+        self._observe(inputs)
         return await self._batcher.forecast(inputs)
 
 

@@ -17,14 +17,13 @@ from pipeline.server.bodies import Json, read_body
 from pipeline.server.core import SMALL, Core, described
 from pipeline.server.limits import horizon_of
 from pipeline.server.models import Model
+from pipeline.server.ready import Ready
 from pipeline.server.request_errors import RequestError, echo, request_error_of
 from pipeline.server.tensors import input_tensors, output_tensors
 from pipeline.server.uploads import HISTORY_FILE, TABLE, TEXT_FIELDS, Form, read_request
 
 if TYPE_CHECKING:  # pandas is loaded with the first table
     import pandas as pd
-
-    from pipeline.forecaster import Prepared
 
 _FORM: dict[str, Any] = {
     "type": "object",
@@ -100,36 +99,36 @@ def routes(core: Core) -> APIRouter:
 
     @router.post("/forecast", **told)
     async def forecast(request: Request) -> Response:
-        options, prepared = await _prepare(request, core)
-        quantiles = await core.forecast(options.model, prepared.inputs, field="history")
+        options, ready = await _prepare(request, core)
+        quantiles = await core.forecast(options.model, ready.inputs, field="history")
         if "text/csv" in request.headers.get("accept", ""):
-            text = await core.in_thread(_csv, prepared, quantiles, options)
+            text = await core.in_thread(_csv, ready, quantiles, options)
             return Response(text, media_type="text/csv; charset=utf-8")
         if quantiles.size <= _SMALL:
-            return Json(_answer(prepared, quantiles, options))
-        return Json(await core.in_thread(_answer, prepared, quantiles, options))
+            return Json(_answer(ready, quantiles, options))
+        return Json(await core.in_thread(_answer, ready, quantiles, options))
 
     return router
 
 
-async def _prepare(request: Request, core: Core) -> tuple[_Options, Prepared]:
+async def _prepare(request: Request, core: Core) -> tuple[_Options, Ready]:
     body = await read_request(request, ("history", "future"))
     if isinstance(body, Form):
         return await core.in_thread(_prepare_files, body, core)
     return await _prepare_json(body, core)
 
 
-async def _prepare_json(raw: bytes, core: Core) -> tuple[_Options, Prepared]:
+async def _prepare_json(raw: bytes, core: Core) -> tuple[_Options, Ready]:
     """Reads a small table that needs no repair at once, and all others in a thread, with the first to load pandas."""
     at_once = len(raw) <= SMALL and "pipeline.server.clean" in sys.modules
     options, read = _read_json(raw, core) if at_once else await core.in_thread(_read_json, raw, core)
     return options, await core.in_thread(_prepare_tables, options, read) if isinstance(read, dict) else read
 
 
-def _read_json(raw: bytes, core: Core) -> tuple[_Options, Prepared | dict[str, Any]]:
+def _read_json(raw: bytes, core: Core) -> tuple[_Options, Ready | dict[str, Any]]:
     """What a request asks for; of its tables what the graph takes, or where that takes longer, the tables."""
     from pipeline.columns import Columns
-    from pipeline.server.clean import clean_panel
+    from pipeline.server.clean import clean_rows, clean_series
     from pipeline.server.tables import check_size, read_table
 
     body = read_body(raw, ForecastRequest)
@@ -142,16 +141,16 @@ def _read_json(raw: bytes, core: Core) -> tuple[_Options, Prepared | dict[str, A
         future = read_table(body.future, "future")
         core.limits.check_points(_rows(future), "future")
         return options, {"history": history, "future": future}
-    panel = clean_panel(history, columns)
-    if panel is None:
+    rows = clean_rows(history, columns)
+    if rows is None:
         return options, {"history": history}
     try:
-        return options, forecaster.prepare_panel(panel)
+        return options, clean_series(rows, forecaster) or Ready.of(forecaster.prepare_panel(rows.panel()))
     except GatecastError as error:
         raise request_error_of(error, field="history") from None
 
 
-def _prepare_tables(options: _Options, tables: dict[str, Any]) -> Prepared:
+def _prepare_tables(options: _Options, tables: dict[str, Any]) -> Ready:
     from pipeline.server.tables import frame_of
 
     frames = {name: frame_of(table, name) for name, table in tables.items()}
@@ -162,7 +161,7 @@ def _rows(columns: dict[str, list[Any]]) -> int:
     return len(next(iter(columns.values())))
 
 
-def _prepare_files(form: Form, core: Core) -> tuple[_Options, Prepared]:
+def _prepare_files(form: Form, core: Core) -> tuple[_Options, Ready]:
     from pipeline.columns import find_future_layout
 
     fields = form.fields
@@ -208,15 +207,15 @@ def _options(
     return _Options(found, horizon_of(h, spec.horizon, "h"), list(dict.fromkeys(levels)))
 
 
-def _prepared(options: _Options, history: pd.DataFrame, future: pd.DataFrame | None) -> Prepared:
+def _prepared(options: _Options, history: pd.DataFrame, future: pd.DataFrame | None) -> Ready:
     try:
-        return options.model.forecaster.prepare(history, future=future)
+        return Ready.of(options.model.forecaster.prepare(history, future=future))
     except GatecastError as error:
         about_future = str(error).startswith("future") or str(error).partition("] ")[2].startswith("future")
         raise request_error_of(error, field="future" if about_future else "history") from None
 
 
-def _answer(prepared: Prepared, quantiles: Any, options: _Options) -> dict[str, Any]:
+def _answer(ready: Ready, quantiles: Any, options: _Options) -> dict[str, Any]:
     from pipeline.server.tables import show_series
 
     model = options.model
@@ -224,15 +223,15 @@ def _answer(prepared: Prepared, quantiles: Any, options: _Options) -> dict[str, 
         "model": model.name,
         "version": str(model.version),
         "freq": model.forecaster.meta["columns"]["freq"],
-        "series": show_series(prepared, quantiles, steps=options.steps, levels=options.levels),
+        "series": show_series(ready, quantiles, steps=options.steps, levels=options.levels),
     }
 
 
-def _csv(prepared: Prepared, quantiles: Any, options: _Options) -> str:
+def _csv(ready: Ready, quantiles: Any, options: _Options) -> str:
     from pipeline.server.tables import cut, write_csv
 
-    frame = cut(prepared.frame(quantiles), horizon=prepared.spec.horizon, steps=options.steps)
-    return write_csv(frame, prepared.spec.cell, options.levels)
+    frame = cut(ready.frame(quantiles), horizon=ready.spec.horizon, steps=options.steps)
+    return write_csv(frame, ready.spec.cell, options.levels)
 
 
 def _schema(model: Model) -> dict[str, Any]:

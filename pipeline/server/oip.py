@@ -82,12 +82,12 @@ def routes(core: Core) -> APIRouter:
     async def model_ready(name: str, version: str | None = None) -> Json:
         return Json({"name": core.registry.find(name, version).name, "ready": True})
 
-    told = described("Forecast", 400, 404, body=InferenceRequest)
+    told = partial(described, "Forecast", 400, 404, body=InferenceRequest)
 
-    @router.post("/v2/models/{name}/infer", **told)
-    @router.post("/v2/models/{name}/versions/{version}/infer", **told)
-    async def infer(request: Request, name: str, version: str | None = None) -> Json:
-        model = core.registry.find(name, version)
+    @router.post("/v2/models/{name}/infer", **told(path=("name",)))
+    @router.post("/v2/models/{name}/versions/{version}/infer", **told(path=("name", "version")))
+    async def infer(request: Request) -> Json:
+        model = core.find(request)
         _check_plain(request)
         body, inputs = await core.prepare(await request.body(), partial(_read, model=model, core=core))
         results = outputs_of(await core.forecast(model, inputs, field="inputs"))

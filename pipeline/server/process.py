@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 
 import uvicorn
 from fastapi import FastAPI
 
 from pipeline.errors import GatecastError
 from pipeline.server.limits import Limits
+
+SWITCH_S = 0.0005  # that a thread whose graph has answered waits for Python at most
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -63,6 +66,7 @@ def run(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
         listener: what `bind` gave.
         limits: that say how long they may take to end.
     """
+    sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from pipeline.columns import Columns, FindLayout
 from pipeline.errors import GatecastError
-from pipeline.forecaster import Prepared
 from pipeline.intervals import forecast_columns
 from pipeline.provenance import FILE, ROW
 from pipeline.series import Panel, to_user_time
 from pipeline.server.limits import Limits
+from pipeline.server.ready import Ready, show_stamps
 from pipeline.server.request_errors import RequestError, echo, request_error_of
 from pipeline.sources import read_upload
 from pipeline.userfiles import data_of
@@ -186,11 +186,11 @@ def cut(frame: pd.DataFrame, *, horizon: int, steps: int) -> pd.DataFrame:
     return frame if steps == horizon else frame[np.arange(len(frame)) % horizon < steps]
 
 
-def show_series(prepared: Prepared, quantiles: Any, *, steps: int, levels: Sequence[str]) -> list[dict[str, Any]]:
+def show_series(ready: Ready, quantiles: Any, *, steps: int, levels: Sequence[str]) -> list[dict[str, Any]]:
     """What a native response says of each series.
 
     Args:
-        prepared: the table of the request.
+        ready: the series of the request.
         quantiles: [N, H, Q] its forecast.
         steps: to show.
         levels: intervals to show, in percent.
@@ -198,8 +198,8 @@ def show_series(prepared: Prepared, quantiles: Any, *, steps: int, levels: Seque
     Returns:
         For each series its name, its cutoff, the timestamps, the median, and the ends of each interval.
     """
-    spec = prepared.spec
-    times, cutoffs = map(_stamps, prepared.times())
+    spec = ready.spec
+    times, cutoffs = ready.times()
     places = {column.removeprefix(spec.cell): place for column, place in forecast_columns(spec.cell, spec.quantiles)}
     return [
         {
@@ -212,7 +212,7 @@ def show_series(prepared: Prepared, quantiles: Any, *, steps: int, levels: Seque
                 for level in levels
             },
         }
-        for row, name in enumerate(prepared.contexts.ids)
+        for row, name in enumerate(ready.ids)
     ]
 
 
@@ -226,7 +226,7 @@ def show_panel(panel: Panel) -> list[dict[str, Any]]:
         For each series its name, its timestamps, its values and its covariates at them, and those of its own; what is
         missing is None or NaN.
     """
-    stamps = _stamps(to_user_time(panel.frame["ds"], freq=panel.freq, timezone=panel.timezone))
+    stamps = show_stamps(to_user_time(panel.frame["ds"], freq=panel.freq, timezone=panel.timezone))
     columns = {str(name): panel.frame[name].tolist() for name in panel.frame.columns[2:]}
     names = panel.frame["unique_id"].to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]])).tolist()
@@ -245,15 +245,6 @@ def show_panel(panel: Panel) -> list[dict[str, Any]]:
             }
         )
     return shown
-
-
-def _stamps(times: pd.Series[Any]) -> list[Any]:
-    """Whole numbers as such, timestamps in ISO 8601."""
-    if times.dtype.kind == "i":
-        return list(times.tolist())
-    if times.dtype == "datetime64[us]" and not (times.to_numpy().view(np.int64) % 1_000_000).any():
-        return list(np.datetime_as_string(times.to_numpy(), unit="s").tolist())
-    return [time.isoformat() for time in times]
 
 
 def write_csv(frame: pd.DataFrame, cell: str, levels: Sequence[str]) -> str:

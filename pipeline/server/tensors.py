@@ -132,5 +132,6 @@ def _refuse_shape(array: NDArray[Any], needed: list[Any], field: str) -> None:
 
 def _fit(array: NDArray[Any], length: int, filler: float) -> NDArray[Any]:
     last = array[:, -length:]
-    width = [(0, 0), (length - last.shape[1], 0), *[(0, 0)] * (array.ndim - 2)]
-    return np.pad(last.astype(np.float64), width, constant_values=filler)
+    whole = np.full((len(array), length, *array.shape[2:]), filler)
+    whole[:, length - last.shape[1] :] = last
+    return whole

@@ -59,12 +59,12 @@ def routes(core: Core) -> APIRouter:
     async def metadata(name: str, version: str | None = None) -> Json:
         return Json(_metadata(core.registry.find(name, version)))
 
-    told = described("Forecast", 400, 404, body=PredictRequest)
+    told = partial(described, "Forecast", 400, 404, body=PredictRequest)
 
-    @router.post(f"{named}:predict", **told)
-    @router.post(f"{versioned}:predict", **told)
-    async def predict(request: Request, name: str, version: str | None = None) -> Json:
-        model = core.registry.find(name, version)
+    @router.post(f"{named}:predict", **told(path=("name",)))
+    @router.post(f"{versioned}:predict", **told(path=("name", "version")))
+    async def predict(request: Request) -> Json:
+        model = core.find(request)
         form, inputs = await core.prepare(await request.body(), partial(_read, model=model, core=core))
         results = outputs_of(await core.forecast(model, inputs, field=f"{form}.history"))
         lists = {name: value.tolist() for name, value in results.items()}

@@ -15,12 +15,13 @@ from pipeline.server.bodies import Json, read_body
 from pipeline.server.core import Core, described
 from pipeline.server.limits import horizon_of
 from pipeline.server.models import Model
+from pipeline.server.ready import Ready
 from pipeline.server.request_errors import RequestError, echo, request_error_of
 
 if TYPE_CHECKING:  # pandas is loaded with the first series
     import pandas as pd
 
-    from pipeline.forecaster import Prepared
+    from pipeline.forecaster import Forecaster
 
 KIND = "univariate_time_series"
 LAST_YEAR = 9999
@@ -77,9 +78,9 @@ def routes(core: Core) -> APIRouter:
     @router.post("/forecast", **described("Forecast", 400, 404, body=TimeSeriesRequest))
     async def forecast(request: Request) -> Json:
         raw = await request.body()
-        model, body, prepared = await core.in_thread(_prepare, raw, core)
-        quantiles = await core.forecast(model, prepared.inputs, field="inputs")
-        outputs = await core.in_thread(_outputs, body, prepared, quantiles, model)
+        model, body, ready = await core.in_thread(_prepare, raw, core)
+        quantiles = await core.forecast(model, ready.inputs, field="inputs")
+        outputs = await core.in_thread(_outputs, body, ready, quantiles, model)
         return Json(
             {
                 "id": uuid.uuid4().hex,
@@ -93,9 +94,7 @@ def routes(core: Core) -> APIRouter:
     return router
 
 
-def _prepare(raw: bytes, core: Core) -> tuple[Model, TimeSeriesRequest, Prepared]:
-    import pandas as pd
-
+def _prepare(raw: bytes, core: Core) -> tuple[Model, TimeSeriesRequest, Ready]:
     body = read_body(raw, TimeSeriesRequest)
     model = core.registry.find(body.model)
     spec = model.forecaster.spec
@@ -107,16 +106,44 @@ def _prepare(raw: bytes, core: Core) -> tuple[Model, TimeSeriesRequest, Prepared
     core.limits.check_points(sum(len(one.series) for one in body.inputs), "inputs")
     _check_covariates(model)
     names = _names(body)
-    parts = [
-        pd.DataFrame({"unique_id": name, "ds": _times(one, model, f"inputs[{place}]"), "y": values})
-        for place, (name, one) in enumerate(zip(names, body.inputs, strict=True))
-        for values in [[float("nan") if value is None else value for value in one.series]]
-    ]
+    times = [_times(one, model, f"inputs[{place}]") for place, one in enumerate(body.inputs)]
     try:
-        prepared = model.forecaster.prepare(pd.concat(parts, ignore_index=True))
+        return model, body, _prepare_series(names, times, [one.series for one in body.inputs], model.forecaster)
     except GatecastError as error:
         raise request_error_of(error, field="inputs") from None
-    return model, body, prepared
+
+
+def _prepare_series(
+    names: list[str], times: list[Any], series: list[list[float | None]], forecaster: Forecaster
+) -> Ready:
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.columns import Columns
+    from pipeline.server.clean import clean_rows, clean_series
+
+    table = {
+        "unique_id": [name for name, values in zip(names, series, strict=True) for _ in values],
+        "ds": [word for stamps in times for word in _words(stamps)],
+        "y": [value for values in series for value in values],
+    }
+    rows = clean_rows(table, Columns.from_json(forecaster.meta["columns"]))
+    if rows is not None:
+        return clean_series(rows, forecaster) or Ready.of(forecaster.prepare_panel(rows.panel()))
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": stamps, "y": np.array(values, np.float64)})
+        for name, stamps, values in zip(names, times, series, strict=True)
+    ]
+    return Ready.of(forecaster.prepare(pd.concat(parts, ignore_index=True)))
+
+
+def _words(stamps: Any) -> list[Any]:
+    """Whole seconds without a zone in ISO 8601, as tables of JSON have them; what else they are as it is."""
+    import numpy as np
+
+    if getattr(stamps, "dtype", None) != "datetime64[us]" or (stamps.asi8 % 1_000_000).any():
+        return list(stamps)
+    return list(np.datetime_as_string(stamps.to_numpy(), unit="s").tolist())
 
 
 def _check_covariates(model: Model) -> None:
@@ -164,7 +191,7 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
         return pd.date_range("2000-01-01", periods=count, freq=freq, tz=zone, unit="us")
     start = _start(one.start_timestamp, zone, f"{field}.start_timestamp")
     try:
-        times = pd.date_range(start, periods=count, freq=freq, unit="us")
+        times = _range(start, freq, count)
     except (ValueError, OverflowError) as error:
         told = f"{field}: {' '.join(str(error).split())}. Received: {count:,} values from {start}"
         raise RequestError(422, told, code="time-unparseable", field=f"{field}.start_timestamp") from None
@@ -175,6 +202,21 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
         told = f"{field}.start_timestamp: a time on the model's grid, {freq}, is needed. Received: {start}"
         raise RequestError(422, told, code="freq-mismatch", field=f"{field}.start_timestamp")
     return times
+
+
+def _range(start: pd.Timestamp, freq: str, count: int) -> pd.DatetimeIndex:
+    """`date_range`, but for most in a twentieth of the time."""
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.server.clean import next_times
+
+    if start.tzinfo is None:
+        first = np.array([start.to_datetime64()])
+        following = next_times(first, freq, count - 1)
+        if following is not None:
+            return pd.DatetimeIndex(np.concatenate([first, following[0]]))
+    return pd.date_range(start, periods=count, freq=freq, unit="us")
 
 
 def _start(stamp: str | int, zone: str | None, field: str) -> pd.Timestamp:
@@ -214,12 +256,12 @@ def _quantiles(body: TimeSeriesRequest, model: Model) -> list[float]:
     return asked
 
 
-def _outputs(body: TimeSeriesRequest, prepared: Prepared, quantiles: Any, model: Model) -> list[dict[str, Any]]:
-    spec = model.forecaster.spec
+def _outputs(body: TimeSeriesRequest, ready: Ready, quantiles: Any, model: Model) -> list[dict[str, Any]]:
+    spec, columns = model.forecaster.spec, model.forecaster.meta["columns"]
     steps = body.options.horizon or spec.horizon
-    times, _ = prepared.times()
+    times, _ = ready.times()
     levels = _quantiles(body, model)
-    rows = {name: row for row, name in enumerate(prepared.contexts.ids)}
+    rows = {name: row for row, name in enumerate(ready.ids)}
     outputs = []
     for name, one in zip(_names(body), body.inputs, strict=True):
         row = rows[name]
@@ -227,8 +269,8 @@ def _outputs(body: TimeSeriesRequest, prepared: Prepared, quantiles: Any, model:
             "type": KIND,
             "name": name,
             "mean_forecast": quantiles[row, :steps, len(spec.quantiles) // 2].tolist(),
-            "frequency": one.frequency or str(model.forecaster.meta["columns"]["freq"]),
-            "start_timestamp": _shown(times.iloc[row * spec.horizon], one.start_timestamp),
+            "frequency": one.frequency or str(columns["freq"]),
+            "start_timestamp": _shown(times[row * spec.horizon], one.start_timestamp, columns["timezone"]),
             "quantiles": {
                 f"{level:g}": quantiles[row, :steps, spec.quantiles.index(level)].tolist() for level in levels
             },
@@ -237,11 +279,9 @@ def _outputs(body: TimeSeriesRequest, prepared: Prepared, quantiles: Any, model:
     return outputs
 
 
-def _shown(first: Any, asked: str | int | None) -> Any:
+def _shown(first: str | int, asked: str | int | None, zone: str | None) -> str | int | None:
     """The first timestamp of a forecast, with the offset that the history's had where the data has no zone."""
-    if asked is None:
-        return None
-    if not hasattr(first, "isoformat"):
-        return int(first)
+    if asked is None or isinstance(first, int):
+        return None if asked is None else first
     offset = re.search(r"(Z|[+-]\d{2}:?\d{2})$", str(asked)[10:])
-    return first.isoformat() + (offset[1] if offset and first.tzinfo is None else "")
+    return first + (offset[1] if offset and zone is None else "")
