@@ -1,0 +1,1 @@
+"""The LSTM and GRU of other libraries on the same windows as ours, in the same run."""

@@ -1,0 +1,192 @@
+# mypy: ignore-errors
+"""Trains one model of Darts and forecasts every test window: python darts_run.py SPEC.JSON
+
+Runs in an environment of its own and knows nothing of this project but the files that `exchange.py` writes and reads.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from darts import TimeSeries, models
+from darts.dataprocessing.transformers import Scaler
+from darts.utils.likelihood_models import QuantileRegression
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import EarlyStopping
+
+TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+QUICK = {"limit_train_batches": 2, "limit_val_batches": 1, "max_epochs": 1}
+ENDLESS = 10**6  # epochs, where the clock stops training
+BATCH = 1024  # windows forecast at once
+
+
+def main() -> None:
+    """Fits, forecasts and writes; each is timed apart."""
+    spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    torch.set_num_threads(spec["threads"])
+    series, covariates = read_series(spec)
+    start = time.perf_counter()
+    scaler = Scaler().fit([one[: rows_of(spec)] for one in series])
+    scaled, beside = scaler.transform(series), scaled_covariates(spec, covariates)
+    model = fit(spec, scaled, beside)
+    fitted = time.perf_counter()
+    forecast = unscale(scaler, forecast_all(model, spec, scaled, beside), range(len(series)))
+    predicted = time.perf_counter()
+    checked = np.stack([forecast_one(model, spec, scaled, beside, place) for place in spec["checked"]])
+    checked = unscale(scaler, checked[:, None], [series for series, _ in spec["checked"]])[:, 0]
+    out = Path(spec["out"])
+    np.savez(out / "forecast.npz", forecast=forecast, checked=checked)
+    told = {
+        "fit_seconds": fitted - start,
+        "predict_seconds": predicted - fitted,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "versions": {name: version(name) for name in ("darts", "torch", "pytorch-lightning")},
+        "steps": Steps.taken,
+        "input_size": spec["arguments"]["input_chunk_length"],
+        "parameters": sum(weights.numel() for weights in model.model.parameters()),
+    }
+    (out / "told.json").write_text(json.dumps(told, indent=2), encoding="utf-8")
+
+
+def read_series(spec):
+    """The series, and the covariates of each; none where there are no columns."""
+    with np.load(spec["data"], allow_pickle=False) as data:
+        y, times, x = data["y"], pd.DatetimeIndex(data["times"]), data["x"]
+    series = [series_of(times, values[:, None], ["y"], spec) for values in y]
+    if spec["covariates"] is None:
+        return series, None
+    return series, [series_of(times, values, spec["columns"], spec) for values in x]
+
+
+def series_of(times, values, columns, spec):
+    """A series of the library."""
+    return TimeSeries.from_times_and_values(times, values.astype(np.float32), columns=columns, freq=spec["freq"])
+
+
+def scaled_covariates(spec, covariates):
+    """The covariates as the library's scaler makes them, by the name that its methods take them under."""
+    if covariates is None:
+        return {}
+    scaler = Scaler().fit([one[: rows_of(spec)] for one in covariates])
+    return {spec["covariates"]: scaler.transform(covariates)}
+
+
+def fit(spec, scaled, beside):
+    """Trains one model; where it stops early on the validation part, the best epoch is kept."""
+    stops = spec["early_stopping"]
+    trainer = TRAINER | {"callbacks": [Steps()]}
+    arguments = dict(spec["arguments"])
+    if stops is not None:
+        trainer["callbacks"].append(EarlyStopping(monitor="val_loss", mode="min", **stops))
+        arguments |= {"save_checkpoints": True, "force_reset": True, "work_dir": spec["out"], "model_name": "model"}
+    if spec["max_seconds"] is not None:
+        trainer["max_time"] = {"seconds": spec["max_seconds"]}
+        arguments["n_epochs"] = ENDLESS
+    if spec["likelihood"] is not None:
+        own = spec["quantiles"] if spec["likelihood"] == "quantiles" else None
+        arguments["likelihood"] = QuantileRegression(own)
+    trainer |= QUICK if spec["quick"] else {}
+    model = getattr(models, spec["model"])(**arguments, random_state=spec["seed"], pl_trainer_kwargs=trainer)
+    rows, validation = rows_of(spec), {}
+    if stops is not None:
+        first = rows - arguments["input_chunk_length"]
+        validation["val_series"] = [one[first : rows + spec["val_rows"]] for one in scaled]
+        validation |= {f"val_{name}": value for name, value in beside.items()}
+    model.fit([one[:rows] for one in scaled], **beside, **validation, load_best=stops is not None)
+    return model
+
+
+def rows_of(spec):
+    """Rows of training: without the validation part where training stops by it."""
+    return spec["fit_rows"] if spec["early_stopping"] is None else spec["train_rows"]
+
+
+class Steps(Callback):
+    """Counts the steps of training."""
+
+    taken = 0
+
+    def on_train_end(self, trainer, pl_module):  # noqa: ARG002
+        """Takes the number of steps down."""
+        Steps.taken = trainer.global_step
+
+
+def how(spec):
+    """What is asked of a forecast: quantiles themselves, or samples, or points."""
+    if spec["samples"] is not None:
+        return {"num_samples": spec["samples"]}
+    return {"predict_likelihood_parameters": spec["likelihood"] is not None}
+
+
+def forecast_all(model, spec, scaled, beside):
+    """Forecasts [S, W, H, Q] of every window: the library's historical forecasts, one call for each series."""
+    return np.stack(
+        [
+            np.stack(
+                [
+                    quantiles_of(one, spec)
+                    for one in model.historical_forecasts(
+                        series,
+                        **{name: value[i] for name, value in beside.items()},
+                        start=len(series) - spec["horizon"] - spec["windows"] + 1,
+                        start_format="position",
+                        forecast_horizon=spec["horizon"],
+                        stride=1,
+                        retrain=False,
+                        overlap_end=False,
+                        last_points_only=False,
+                        show_warnings=False,
+                        predict_kwargs={"batch_size": BATCH},
+                        **how(spec),
+                    )
+                ]
+            )
+            for i, series in enumerate(scaled)
+        ]
+    )
+
+
+def forecast_one(model, spec, scaled, beside, place):
+    """The forecast [H, Q] of one window by the library's `predict`, which sees no target after the cutoff."""
+    series, window = place
+    first = len(scaled[series]) - spec["horizon"] - spec["windows"] + 1 + window
+    known = first if spec["covariates"] == "past_covariates" else first + spec["horizon"]
+    return quantiles_of(
+        model.predict(
+            spec["horizon"],
+            series=scaled[series][:first],
+            **{name: value[series][:known] for name, value in beside.items()},
+            show_warnings=False,
+            **how(spec),
+        ),
+        spec,
+    )
+
+
+def quantiles_of(forecast, spec):
+    """The quantiles [H, Q] of a forecast; of a point forecast itself [H, 1]."""
+    if spec["samples"] is not None:
+        return np.quantile(forecast.all_values()[:, 0], spec["quantiles"], axis=-1).T.astype(np.float32)
+    return forecast.values().astype(np.float32)
+
+
+def unscale(scaler, forecast, series):
+    """Forecasts [N, W, H, Q] of N series in units of the data; the scaler is a line, known by where 0 and 1 go."""
+    line = TimeSeries.from_values(np.array([[0.0], [1.0]]), columns=["y"])
+    ends = [one.values()[:, 0] for one in scaler.inverse_transform([line] * (1 + max(series)))]
+    low, high = (np.array([ends[i][end] for i in series])[:, None, None, None] for end in (0, 1))
+    return (low + forecast * (high - low)).astype(np.float32)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main()

@@ -1,0 +1,277 @@
+"""Measurements, one file each: what is finished is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from benchmarks.accuracy import (
+    LOOKS,
+    RESULTS,
+    check_finished,
+    commit,
+    is_current,
+    machine,
+    prepare,
+    record_look,
+    run_benchmark,
+    run_stages,
+)
+from benchmarks.benchmark import Benchmark, Json, load_benchmark
+from benchmarks.measuring import load_evaluated, measure, predict
+from benchmarks.peers.catalogue import OURS, SETTINGS, Field, Job, model_of, ours_on
+from benchmarks.peers.environments import HERE, make_environment, requirements_of, variables
+from benchmarks.peers.exchange import METRICS, Panel, load_panel, read_answer, save_data, save_specification, specify
+from pipeline.errors import GatecastError
+from pipeline.metrics import rounded
+from pipeline.params import load_params
+from pipeline.storage import read_json, write_json
+from pipeline.windows import load_test
+
+QUICK_WINDOWS = 3  # of each series
+QUICK_SECONDS = 5
+QUICK_TRIALS = 2
+Budgets = Mapping[str, Mapping[str, int]]  # seconds by cell, then by whose they are
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and how measurements are made.
+
+    Attributes:
+        works: the folder of benchmarks, with one for each data set.
+        environments: the folder of the peers' environments.
+        threads: of a peer's process.
+        quick: a few steps and windows, to see that all of it runs; its measurements are never kept.
+        measure_only: our networks are those that an earlier run left.
+    """
+
+    works: Path
+    environments: Path
+    threads: int
+    quick: bool = False
+    measure_only: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """For measurements, and what goes to and fro."""
+        return self.works / "peers" / ("quick" if self.quick else "full")
+
+    def path(self, job: Job) -> Path:
+        """The file of a measurement."""
+        return self.folder / "measurements" / f"{_file_name(job)}.json"
+
+    def kept(self, job: Job) -> Json | None:
+        """A measurement, if there is one."""
+        path = self.path(job)
+        return read_json(path) if path.exists() else None
+
+    def search(self, job: Job, specification: Json) -> Path:
+        """The file of a search, which all seeds share."""
+        folder, any_seed = self.folder / "searches", replace(job, seed=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{_file_name(any_seed)}--{key_of({**specification, 'seed': 0}, job.peer)}.db"
+
+    def panel(self, field: Field) -> Panel:
+        """The rows and windows of a data set; a few windows where it is to be quick."""
+        panel = _panel(self.works, field.benchmark.name, field.calendar)
+        return panel.last(QUICK_WINDOWS) if self.quick else panel
+
+
+def measure_ours(field: Field, bench: Bench) -> Json:
+    """Our pipeline, run or taken as it was left: its errors on the test part, and wall time by stage.
+
+    Returns:
+        `figures` by cell, of the `ensemble` and of each seed; `baselines`; `hparams` that the search has found;
+        `seconds` of each stage; and `predict_seconds` of each cell's ensemble, all of whose networks forecast.
+    """
+    benchmark, works = field.benchmark, bench.works
+    if bench.measure_only:
+        check_finished(benchmark, works)
+    else:
+        run_benchmark(benchmark, works)
+    work = works / benchmark.name
+    found = measure(work, "test")
+    note_look(benchmark, found["figures"])
+    windows = load_test(work / "data/windows/test").windows
+    seconds = {}
+    for cell in found["figures"]:
+        forecaster = load_evaluated(work, cell)
+        start = time.perf_counter()
+        predict(forecaster, windows, ("forecast",))
+        seconds[cell] = round(time.perf_counter() - start, 3)
+    return {
+        "figures": {
+            cell: {name: {metric: one[metric] for metric in METRICS} for name, one in forecasts.items()}
+            for cell, forecasts in found["figures"].items()
+        },
+        "baselines": {name: {metric: one[metric] for metric in METRICS} for name, one in found["baselines"].items()},
+        "hparams": {
+            cell: read_json(work / f"models/tuned/{cell}.json")["best"]["hparams"] for cell in found["figures"]
+        },
+        "seconds": read_json(work / "seconds.json"),
+        "predict_seconds": seconds,
+        "threads": load_params(work / "params.yaml").compute.threads,
+        **made(),
+    }
+
+
+def note_look(benchmark: Benchmark, figures: Json) -> None:
+    """Writes a look at the test part down, unless it shows the networks whose figures are known."""
+    path = RESULTS / f"{benchmark.name}.json"
+    if path.exists() and read_json(path)["figures"] == figures:
+        return
+    today = datetime.now(UTC).date().isoformat()
+    record_look({"name": benchmark.name, "commit": commit(), "date": today, "figures": figures}, LOOKS)
+    print(f"a look at the test part of {benchmark.name} was noted; update its table: python -m benchmarks.readme")
+
+
+def budgets_of(ours: Json) -> Budgets:
+    """Wall time of ours that training of others can be given, in seconds.
+
+    Args:
+        ours: as `measure_ours` gave it.
+
+    Returns:
+        By cell that of one `network`, which is its share of the stage that trains them all on the whole machine; and
+        that of the `pipeline`, the search and all networks.
+    """
+    found = {}
+    for cell, forecasts in ours["figures"].items():
+        train = ours["seconds"][f"train@{cell}"]
+        whole = train + ours["seconds"][f"tune@{cell}"]
+        found[cell] = {"network": round(train / (len(forecasts) - 1)), "pipeline": round(whole)}
+    return found
+
+
+def budget_of(job: Job, ours: Json | None, *, quick: bool) -> int | None:
+    """Seconds that a measurement may train; None for as long as it takes.
+
+    Raises:
+        GatecastError: they are ours, which are not measured yet.
+    """
+    whose = SETTINGS[job.setting].budget
+    if whose is None:
+        return None
+    if quick:
+        return QUICK_SECONDS
+    if ours is None:
+        raise GatecastError(
+            f"{job.name}: training is given the wall time of ours, which is not measured yet; "
+            f"run with --only '{job.field}/{OURS}/*' first"
+        )
+    return budgets_of(ours)[model_of(job).cell][whose]
+
+
+def measure_peer(job: Job, field: Field, bench: Bench, *, ours: Json | None) -> Json:
+    """One measurement of a peer; what is kept of it, where it was made as it would be now.
+
+    Args:
+        job: which.
+        field: its data set.
+        bench: where and how.
+        ours: our measurement on the set, whose wall time others may be given.
+
+    Returns:
+        `figures`, seconds of fitting and of predicting, and what else its script tells.
+
+    Raises:
+        GatecastError: its script has failed, or its forecasts are not what they have to be.
+    """
+    panel = bench.panel(field)
+    told = specification_of(job, field, bench, ours=ours)
+    key = key_of(told, job.peer)
+    if (found := bench.kept(job)) is not None and found["key"] == key:
+        return found
+    python = make_environment(job.peer, bench.environments)
+    folder, data = bench.folder / "running" / _file_name(job), bench.folder / f"{job.field}-{panel.windows}.npz"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    save_data(panel, data)
+    if told["search"] is not None:
+        told = {**told, "search": {**told["search"], "storage": str(bench.search(job, told))}}
+    run_script(python, job.peer, save_specification(told, folder, data), bench.threads)
+    answer = read_answer(folder, panel, drawn=told["samples"] is not None)
+    shutil.rmtree(folder)
+    result: Json = {**asdict(job), "key": key, **rounded(answer), "threads": bench.threads, **made()}
+    if not bench.quick:
+        write_json(result, bench.path(job))
+    return result
+
+
+def specification_of(job: Job, field: Field, bench: Bench, *, ours: Json | None) -> Json:
+    """All that a peer's script is told of a measurement but where its files are."""
+    seconds = budget_of(job, ours, quick=bench.quick)
+    instructions = model_of(job).instruct(field, job.setting, seconds)
+    if bench.quick and instructions["search"] is not None:
+        instructions["search"] |= {"trials": QUICK_TRIALS, "input_sizes": [field.horizon]}
+    return specify(instructions, bench.panel(field), seed=job.seed, threads=bench.threads, quick=bench.quick)
+
+
+def finished(job: Job, field: Field, bench: Bench) -> Json | None:
+    """A measurement that was made as it would be now; None where there is none."""
+    found, ours = bench.kept(job), bench.kept(ours_on(job.field))
+    if found is None or job.peer == OURS:
+        return found
+    if SETTINGS[job.setting].budget is not None and ours is None:
+        return None
+    key = key_of(specification_of(job, field, bench, ours=ours), job.peer)
+    return found if found["key"] == key else None
+
+
+def key_of(specification: Json, peer: str) -> str:
+    """What a measurement depends on."""
+    text = json.dumps([specification, requirements_of(peer).read_text(encoding="utf-8")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def run_script(python: Path, peer: str, specification: Path, threads: int) -> None:
+    """Runs a peer's script in its own environment; what it prints goes into a file.
+
+    Raises:
+        GatecastError: it has failed.
+    """
+    folder = specification.parent
+    log = folder / "log.txt"
+    with log.open("wb") as file:
+        done = subprocess.run(
+            [str(python), str(HERE / f"{peer}_run.py"), str(specification)],
+            cwd=folder,
+            env=variables(threads),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise GatecastError(f"{log}: exit code {done.returncode}. Its last line: {' '.join(last)[:300]}")
+
+
+def windows_of(benchmark: Benchmark, works: Path) -> Path:
+    """The folder of a benchmark with its rows and windows, which are made where they are not there."""
+    work = works / benchmark.name
+    if not is_current(benchmark, works) or not (work / "data/windows/test").exists():
+        run_stages([("ingest",), ("window",)], prepare(benchmark, works))
+    return work
+
+
+def made() -> Json:
+    """When and on what."""
+    return {"machine": machine(), "commit": commit(), "date": datetime.now(UTC).date().isoformat()}
+
+
+@lru_cache
+def _panel(works: Path, name: str, calendar: tuple[str, ...]) -> Panel:
+    return load_panel(windows_of(load_benchmark(name), works), calendar)
+
+
+def _file_name(job: Job) -> str:
+    return job.name.replace("/", "--")
