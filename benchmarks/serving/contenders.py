@@ -115,6 +115,19 @@ def _bentoml(place: Place) -> list[str]:
     return [place.command("bentoml"), *serve, "--port", str(place.port)]
 
 
+def _keras(words: str, script: str) -> Contender:
+    """A server of the Keras networks, which takes and gives what TensorFlow Serving would."""
+    return Contender(
+        words,
+        "keras",
+        _peer(script, _networks, _port),
+        lambda _: "/predict",
+        lambda window: {"instances": [window.values]},
+        lambda answer: _of_quantiles(answer["predictions"][0]),
+        variables=_with_pipeline,
+    )
+
+
 EMPTY = "empty"
 ANSWER_BYTES = 5_000  # about what a forecast of CO2 takes in any protocol
 
@@ -153,24 +166,8 @@ CONTENDERS: Mapping[str, Contender] = {
         },
         lambda answer: answer["outputs"][1]["data"],
     ),
-    "keras": Contender(
-        "(a) `model.predict` of five Keras networks behind FastAPI",
-        "keras",
-        _peer("keras_predict.py", _networks, _port),
-        lambda _: "/predict",
-        lambda window: {"instances": [window.values]},
-        lambda answer: _of_quantiles(answer["predictions"][0]),
-        variables=_with_pipeline,
-    ),
-    "tf_function": Contender(
-        "(b) one `tf.function` of five Keras networks behind FastAPI",
-        "keras",
-        _peer("tf_function.py", _networks, _port),
-        lambda _: "/predict",
-        lambda window: {"instances": [window.values]},
-        lambda answer: _of_quantiles(answer["predictions"][0]),
-        variables=_with_pipeline,
-    ),
+    "keras": _keras("(a) `model.predict` of five Keras networks behind FastAPI", "keras_predict.py"),
+    "tf_function": _keras("(b) one `tf.function` of five Keras networks behind FastAPI", "tf_function.py"),
     "mlflow": Contender(
         "(c) MLflow's server with our ONNX file",
         "mlflow",
