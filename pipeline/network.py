@@ -22,6 +22,7 @@ from keras import layers, ops
 from pipeline.cells import CELLS
 from pipeline.errors import BundleError
 from pipeline.hparams import COPIED_AT_LEAST, UNKNOWN, NetworkSpec
+from pipeline.recurrence import advance, train_layer
 from pipeline.storage import replacing
 
 UNKNOWN_SHARE = 0.1  # of the categories that training is shown as unknown
@@ -198,37 +199,40 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
 
     def _encode(self, segments: Any, static: Any, training: bool | None) -> list[list[Any]]:
         """The final states of each recurrent layer."""
-        x = ops.relu(self.embedding(segments) + static)
+        x = ops.relu(_flat(self.embedding, segments) + static)
         states = []
         for i, layer in enumerate(self.recurrent):
-            x, *state = layer(self.drop(x, training=training) if i else x)
+            x = self.drop(x, training=training) if i else x
+            x, *state = train_layer(self.spec.cell, layer, x) if training else layer(x)
             states.append(state)
         return states
 
     def _decode(self, states: list[list[Any]], known: Any, static: Any, training: bool | None) -> Any:
-        """Every future segment at once, by one step of the same cells: [N * F, units]."""
-        future, units = self.spec.future_segments, self.spec.hparams.units
-        n = ops.shape(states[0][0])[0]
-        x = ops.reshape(ops.broadcast_to(self.position + known + static, (n, future, units)), (-1, units))
+        """Every future segment at once, by one step of the same cells: [N, F, units]."""
+        x = self.position + known + static
+        x = x[None] if len(x.shape) == 2 else x
         for i, (layer, state) in enumerate(zip(self.recurrent, states, strict=True)):
-            x = self.drop(x, training=training) if i else x
-            x, _ = layer.cell(x, [ops.repeat(s, future, axis=0) for s in state])
+            x = advance(self.spec.cell, layer, self.drop(x, training=training) if i else x, state)
         return self.drop(x, training=training)
 
     def _quantiles(self, decoded: Any) -> Any:
         """The head: [N, H, Q] before they are spread."""
         spec = self.spec
         steps = spec.future_segments * spec.hparams.segment_length
-        return ops.reshape(self.head(decoded), (-1, steps, len(spec.quantiles)))[:, : spec.horizon]
+        return ops.reshape(_flat(self.head, decoded), (-1, steps, len(spec.quantiles)))[:, : spec.horizon]
 
     def _copied(self, decoded: Any, segments: Any) -> Any:
         """A weighted copy of past segments for each future one, of what was observed in them: [N, H]."""
         spec, length = self.spec, self.spec.hparams.segment_length
-        weights = tf.nn.softmax(self.attention(decoded))  # the one of Keras warns of a single segment
-        weights = ops.reshape(weights, (-1, spec.future_segments, spec.past_segments))
+        weights = tf.nn.softmax(_flat(self.attention, decoded))  # the one of Keras warns of a single segment
         observed = ops.matmul(weights, segments[:, :, length:])
         copied = ops.matmul(weights, segments[:, :, :length]) / ops.maximum(observed, COPIED_AT_LEAST)
         return ops.reshape(copied, (-1, spec.future_segments * length))[:, : spec.horizon]
+
+
+def _flat(layer: Any, x: Any) -> Any:
+    """A dense layer on [N, F, D] as one product; Keras takes one for each of N, and as many gradients."""
+    return ops.reshape(layer(ops.reshape(x, (-1, x.shape[2]))), (-1, x.shape[1], layer.units))
 
 
 def _scaled(values: Any, location: tuple[float, ...], scale: tuple[float, ...]) -> Any:
@@ -239,10 +243,14 @@ def _scaled(values: Any, location: tuple[float, ...], scale: tuple[float, ...]) 
 
 def _spread(raw: Any, centre: int) -> Any:
     """Quantiles that cannot cross: the median, and steps away from it that are never negative."""
-    median = raw[..., centre : centre + 1]
-    above = ops.cumsum(ops.softplus(raw[..., centre + 1 :]), axis=-1)
-    below = ops.flip(ops.cumsum(ops.softplus(ops.flip(raw[..., :centre], axis=-1)), axis=-1), axis=-1)
-    return ops.concatenate([median - below, median, median + above], axis=-1)
+    count = raw.shape[-1]
+    # A product with constants adds the steps up many times faster than a cumulative sum along so short an axis.
+    outward = np.triu(np.ones((count, count), np.float32))
+    outward[: centre + 1] = 0.0
+    inward = -np.tril(np.ones((count, count), np.float32))
+    inward[centre:] = 0.0
+    steps = tf.reshape(tf.nn.softplus(raw), (-1, count)) @ (outward + inward)
+    return raw[..., centre : centre + 1] + tf.reshape(steps, tf.shape(raw))
 
 
 @keras.saving.register_keras_serializable("gatecast")
@@ -281,10 +289,9 @@ def pinball_loss(target: Any, forecast: Any, loss_scale: Any, quantiles: tuple[f
     known = tf.math.is_finite(target) & (scale > 0)
     inverse = tf.where(scale > 0, 1.0 / tf.where(scale > 0, scale, 1.0), 0.0)
     # The difference is taken in float64, where an offset costs nothing; the rest fits in float32.
-    error = (tf.where(known, target, 0.0)[:, :, None] - forecast) * inverse[:, :, None]
-    error = tf.where(known[:, :, None], tf.cast(error, tf.float32), 0.0)
-    q = tf.constant(quantiles, tf.float32)
-    return 2.0 * tf.reduce_mean(tf.maximum(q * error, (q - 1.0) * error))
+    weight = tf.where(known, inverse, 0.0)[:, :, None]
+    error = tf.cast((tf.where(known, target, 0.0)[:, :, None] - forecast) * weight, tf.float32)
+    return 2.0 * tf.reduce_mean(tf.constant(quantiles, tf.float32) * error + tf.nn.relu(-error))
 
 
 def network_weights(network: SegmentNetwork) -> dict[str, np.ndarray[Any, Any]]:

@@ -31,6 +31,7 @@ CODE = (
     "network",
     "params",
     "quiet",
+    "recurrence",
     "ridge",
     "search",
     "seasonal",

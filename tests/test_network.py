@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def test_the_corners_of_the_search_space_stay_inside_the_cudnn_envelope(
 ) -> None:
     network = corner_network(cell, corner, inputs)
     assert recurrent_kernel(network) == "standard"  # here, without a GPU
-    monkeypatch.setattr(sys.modules["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"/device:{kind}:0"])
     assert recurrent_kernel(network) == "cudnn"
     training = tf.function(lambda x: network(x, training=True)).get_concrete_function(signature_of(network.spec))
     graph = training.graph.as_graph_def()
@@ -114,7 +113,7 @@ def test_the_corners_of_the_search_space_stay_inside_the_cudnn_envelope(
 
 
 def test_a_recurrent_dropout_would_leave_the_envelope(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"/device:{kind}:0"])
     network = SegmentNetwork(spec_of("gru"))
     network.recurrent[0] = keras.layers.GRU(8, recurrent_dropout=0.5, return_sequences=True, return_state=True)
     network.recurrent[0].build((None, 4, 8))
