@@ -173,12 +173,15 @@ class Forecaster:
             GatecastError: values are so large that a forecast of them overflows.
         """
         count = len(inputs["history"])
-        results = {name: np.empty(self._shape(name, count)) for name in outputs}
-        for start in range(0, count, BATCH_SIZE):
-            rows = slice(start, start + BATCH_SIZE)
-            batch = self._session.run(list(outputs), {name: value[rows] for name, value in inputs.items()})
-            for name, value in zip(outputs, batch, strict=True):
-                results[name][(slice(None), rows) if name == "members" else rows] = value
+        if 0 < count <= BATCH_SIZE:
+            results = dict(zip(outputs, self._session.run(list(outputs), dict(inputs)), strict=True))
+        else:
+            results = {name: np.empty(self._shape(name, count)) for name in outputs}
+            for start in range(0, count, BATCH_SIZE):
+                rows = slice(start, start + BATCH_SIZE)
+                batch = self._session.run(list(outputs), {name: value[rows] for name, value in inputs.items()})
+                for name, value in zip(outputs, batch, strict=True):
+                    results[name][(slice(None), rows) if name == "members" else rows] = value
         _check_outputs(results, inputs["history"], inputs["observed"])
         return results
 

@@ -29,6 +29,7 @@ CODE = (
     "hparams",
     "local_search",
     "network",
+    "optimizer",
     "params",
     "quiet",
     "recurrence",

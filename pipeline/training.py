@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from pipeline.hparams import NetworkSpec
 from pipeline.network import SegmentNetwork, pinball_loss
+from pipeline.optimizer import FusedAdam
 from pipeline.ridge import ALPHAS, choose_kernel, fit_kernels
 from pipeline.windows import FitSet, Floats, Ints, Windows
 
@@ -168,7 +169,7 @@ def _start(spec: NetworkSpec, seed: int) -> tuple[SegmentNetwork, keras.optimize
     """A new network, its optimizer, and what draws its windows."""
     keras.utils.set_random_seed(seed)
     network = SegmentNetwork(spec)
-    optimizer = keras.optimizers.Adam(spec.hparams.learning_rate, global_clipnorm=1.0)
+    optimizer = FusedAdam(spec.hparams.learning_rate, global_clipnorm=1.0)
     optimizer.build(network.trainable_variables)
     return network, optimizer, np.random.default_rng(seed)
 

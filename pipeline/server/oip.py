@@ -16,7 +16,7 @@ from pipeline.server.bodies import Json, read_body, read_numbers
 from pipeline.server.core import Core, described
 from pipeline.server.models import Model
 from pipeline.server.request_errors import RequestError, echo
-from pipeline.server.tensors import input_tensors, output_tensors, outputs_of, read_inputs
+from pipeline.server.tensors import OUTPUTS, input_tensors, output_tensors, outputs_of, read_inputs
 
 _FLOATS = {"FP32": np.float32, "FP64": np.float64}
 _WHOLE = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -92,7 +92,7 @@ def routes(core: Core) -> APIRouter:
         body, inputs = await core.prepare(await request.body(), partial(_read, model=model, core=core))
         results = outputs_of(await core.forecast(model, inputs, field="inputs"))
         double = any(tensor.name == "history" and tensor.datatype == "FP64" for tensor in body.inputs)
-        outputs = [_tensor(name, results[name], "FP64" if double else "FP32") for name in _wanted(body, model)]
+        outputs = [_tensor(name, results[name], "FP64" if double else "FP32") for name in _wanted(body)]
         named = {"model_name": model.name, "model_version": str(model.version)}
         return Json(named | ({} if body.id is None else {"id": body.id}) | {"outputs": outputs})
 
@@ -101,7 +101,7 @@ def routes(core: Core) -> APIRouter:
 
 def _read(raw: bytes, *, model: Model, core: Core) -> tuple[InferenceRequest, dict[str, NDArray[Any]]]:
     body = read_body(raw, InferenceRequest)
-    _wanted(body, model)
+    _wanted(body)
     return body, read_inputs(_arrays(body, core), model, core.limits, field_of=_fields(body))
 
 
@@ -130,14 +130,13 @@ def _fields(body: InferenceRequest) -> Any:
     return lambda name: f"inputs[{places[name]}]" if name in places else "inputs"
 
 
-def _wanted(body: InferenceRequest, model: Model) -> list[str]:
-    known = [tensor.name for tensor in output_tensors(model.forecaster.spec)]
+def _wanted(body: InferenceRequest) -> list[str]:
     for place, output in enumerate(body.outputs or []):
-        if output.name not in known:
+        if output.name not in OUTPUTS:
             field = f"outputs[{place}].name"
-            told = f"{field}: the model gives {', '.join(known)}. Received: {echo(output.name)}"
+            told = f"{field}: the model gives {', '.join(OUTPUTS)}. Received: {echo(output.name)}"
             raise RequestError(422, told, code="output-unknown", field=field)
-    return [output.name for output in body.outputs] if body.outputs else known
+    return [output.name for output in body.outputs] if body.outputs else list(OUTPUTS)
 
 
 def _arrays(body: InferenceRequest, core: Core) -> dict[str, NDArray[Any]]:

@@ -16,6 +16,7 @@ from pipeline.server.models import Model
 from pipeline.server.request_errors import RequestError, echo
 
 ALONG_CONTEXT = ("history", "observed", "past")  # their second axis is the context, of any length
+OUTPUTS = ("forecast", "mean")
 OPTIONAL = ("observed", "past", "static_cat", "static_num")
 
 
@@ -50,13 +51,13 @@ def input_tensors(spec: NetworkSpec) -> list[Tensor]:
 
 def output_tensors(spec: NetworkSpec) -> list[Tensor]:
     """What a model gives: `forecast` [N, H, Q], all quantiles, and `mean` [N, H], which is the median of them."""
-    quantiles = len(spec.quantiles)
-    return [Tensor("forecast", "double", (-1, spec.horizon, quantiles)), Tensor("mean", "double", (-1, spec.horizon))]
+    shapes = ((-1, spec.horizon, len(spec.quantiles)), (-1, spec.horizon))
+    return [Tensor(name, "double", shape) for name, shape in zip(OUTPUTS, shapes, strict=True)]
 
 
 def outputs_of(quantiles: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """The outputs by name, of the graph's [N, H, Q]."""
-    return {"forecast": quantiles, "mean": quantiles[:, :, quantiles.shape[2] // 2]}
+    return dict(zip(OUTPUTS, (quantiles, quantiles[:, :, quantiles.shape[2] // 2]), strict=True))
 
 
 def read_inputs(
@@ -77,10 +78,9 @@ def read_inputs(
         RequestError: a tensor is missing, unknown, or of a shape that does not fit; or the request is too large.
     """
     spec = model.forecaster.spec
-    known = [tensor.name for tensor in input_tensors(spec)]
     for name in arrays:
-        if name not in known:
-            told = f"{field_of(name)}: the model takes {', '.join(known)}. Received: {echo(name)}"
+        if name not in model.takes:
+            told = f"{field_of(name)}: the model takes {', '.join(model.takes)}. Received: {echo(name)}"
             raise RequestError(422, told, code="input-unknown", field=field_of(name))
     if "history" not in arrays:
         told = f"{field_of('history')}: the values of the history are needed, [N, steps]. Received: nothing"
@@ -131,6 +131,8 @@ def _refuse_shape(array: NDArray[Any], needed: list[Any], field: str) -> None:
 
 
 def _fit(array: NDArray[Any], length: int, filler: float) -> NDArray[Any]:
+    if array.shape[1] == length:
+        return array
     last = array[:, -length:]
     whole = np.full((len(array), length, *array.shape[2:]), filler)
     whole[:, length - last.shape[1] :] = last
