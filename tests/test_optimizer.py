@@ -33,5 +33,5 @@ def test_every_step_is_that_of_keras_adam() -> None:
         expected = path_of(keras.optimizers.Adam(0.1, **arguments), graph=True)
         for graph in (True, False):
             np.testing.assert_allclose(
-                path_of(FusedAdam(0.1, **arguments), graph=graph), expected, rtol=2e-5, atol=1e-6
+                path_of(FusedAdam(0.1, **arguments), graph=graph), expected, rtol=2e-5, atol=1e-5
             )
