@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,8 +102,13 @@ class Benchmark(_Section):
 
 
 def names() -> list[str]:
-    """All benchmarks."""
-    return sorted(path.stem for path in SETS.glob("*.yaml"))
+    """All benchmarks, by name."""
+    return sorted((file.stem for file in SETS.glob("*.yaml")), key=natural_order)
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """What names are sorted by, so that numbers in them stand by their size."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def load_benchmark(name: str) -> Benchmark:

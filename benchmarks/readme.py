@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.accuracy import LOOKS, RESULTS, count_looks
-from benchmarks.benchmark import Benchmark, load_benchmark, names
+from benchmarks.benchmark import Benchmark, load_benchmark, names, natural_order
 from benchmarks.report import render_accuracy
 from benchmarks.summaries import ETTH1, Mean
 from pipeline.comparison import render_results
@@ -41,7 +40,9 @@ def accuracy_table(results: Path, looks: Path) -> str:
         looks: the file with a line for every look at a test part.
     """
     known = {*names(), ETTH1.name}
-    files = sorted((file for file in results.glob("*.json") if file.stem in known), key=_natural)
+    files = sorted(
+        (file for file in results.glob("*.json") if file.stem in known), key=lambda file: natural_order(file.stem)
+    )
     facts: Mapping[str, Benchmark | Mean] = {
         file.stem: ETTH1 if file.stem == ETTH1.name else load_benchmark(file.stem) for file in files
     }
@@ -71,11 +72,6 @@ def replace_results(text: str, table: str, *, name: str = "results") -> str:
         )
     before, rest = text.split(start)
     return f"{before}{start}\n{table}{end}{rest.split(end)[1]}"
-
-
-def _natural(file: Path) -> list[tuple[int, str]]:
-    """By name, numbers by their size."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", file.stem)]
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,7 +66,10 @@ def main() -> None:
             elif args.only:
                 measure(plan, args.only)
             else:
-                record({**describe(plan), **measure(plan, list(CONTENDERS)), **made()}, args.results)
+                start = time.monotonic()
+                measured = measure(plan, list(CONTENDERS))
+                took = {"took_s": round(time.monotonic() - start)}
+                record({**describe(plan), **measured, **took, **made()}, args.results)
         if not args.only:
             write_page(args.results, page)
     except GatecastError as error:

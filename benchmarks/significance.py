@@ -10,6 +10,7 @@ results/significance.json and, as a table, to SIGNIFICANCE.md.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,8 +187,9 @@ def main() -> None:
     """Simulates and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=2000)
+    start = time.monotonic()
     result = measure(parser.parse_args().repetitions)
-    write_json(result, RESULT)
+    write_json({**result, "took_s": round(time.monotonic() - start)}, RESULT)
     PAGE.write_text(render(result), encoding="utf-8")
 
 

@@ -103,7 +103,7 @@ def test_the_pinned_file_is_the_one_in_the_folder_of_public_data(name: str, real
 
 
 def test_an_unknown_benchmark_is_named_with_the_known_ones() -> None:
-    with pytest.raises(GatecastError, match="Received: etth9; take one of etth1-192, .*vic-elec"):
+    with pytest.raises(GatecastError, match="Received: etth9; take one of etth1-96, .*vic-elec"):
         load_benchmark("etth9")
 
 
