@@ -12,6 +12,7 @@ from benchmarks.benchmark import HERE, Benchmark, Json, load_benchmark, names
 from benchmarks.claims.catalogue import CLAIMS
 from benchmarks.report import TITLES
 from benchmarks.serving.figures import targets
+from benchmarks.speed.figures import targets as speed_targets
 from pipeline.stages import run_stage
 from pipeline.storage import read_json, replacing
 from pipeline.tables import UNKNOWN, align_rows
@@ -108,6 +109,11 @@ def _peers(found: Json) -> str:
     return f"{sum(len(of_set['runs']) for of_set in found.values())} runs of peers on {len(found)} data sets"
 
 
+def _training(found: Json) -> str:
+    held = speed_targets(found)
+    return f"{sum(target.met for target in held)} of {len(held)} promises kept"
+
+
 OTHER = {
     "servers beside each other": Measured("python -m benchmarks.serve", "serve", "SERVING.md", _serving),
     "how often a test is wrong": Measured(
@@ -116,6 +122,9 @@ OTHER = {
     "what is said of LSTM and GRU": Measured("python -m benchmarks.claims", "claims", "CLAIMS.md", _claims),
     "what each choice of the search space is worth": Measured(
         "python -m benchmarks.options NAME...", "options", "OPTIONS.md", _options
+    ),
+    "where the time of a training step goes": Measured(
+        "python -m benchmarks.speed", "training", "TRAINING.md", _training
     ),
     "NeuralForecast and Darts on the same windows": Measured("python -m benchmarks.peers", "peers", "PEERS.md", _peers),
 }

@@ -1,0 +1,264 @@
+"""What a process of ours is timed at: training steps, their parts, and the same network in Keras' own loop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from benchmarks.speed.catalogue import EPOCH_WINDOWS, LAYER, PRODUCT, SHAPES, Setup
+from benchmarks.speed.process import Measure
+from benchmarks.speed.synthetic import build_fit, build_spec
+from pipeline import network as networks
+from pipeline import training
+from pipeline.cells import CELLS
+from pipeline.cost import multiply_accumulates
+from pipeline.hparams import NetworkSpec
+from pipeline.network import SegmentNetwork, network_weights, pinball_loss
+from pipeline.recurrence import train_layer
+from pipeline.windows import FitSet
+from pipeline.worker import peak_memory_mib
+
+CALL = 32  # steps of one call of a graph
+Json = dict[str, Any]
+Measures = dict[str, Measure]
+
+
+class KerasLoop(SegmentNetwork):
+    """The same network; its recurrent layers are trained by the loop of Keras."""
+
+    def _encode(self, segments: Any, static: Any, training: bool | None) -> list[list[Any]]:
+        x = ops.relu(networks._flat(self.embedding, segments) + static)
+        states = []
+        for i, layer in enumerate(self.recurrent):
+            x = self.drop(x, training=training) if i else x
+            x, *state = layer(x)
+            states.append(state)
+        return states
+
+
+class Recorder:
+    """Stands where the network is, and keeps what it is given, so that nothing but the input is computed."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self.inputs: Json = {}
+
+    def __call__(self, inputs: Json, training: Any) -> Any:  # noqa: ARG002  as the network's own
+        self.inputs = inputs
+        return tf.zeros((1, self.spec.horizon, len(self.spec.quantiles)), tf.float64)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the measures of a step are built from.
+
+    Attributes:
+        spec: of the network.
+        fit: its windows.
+        rows: [CALL, batch] windows by number.
+    """
+
+    spec: NetworkSpec
+    fit: FitSet
+    rows: Any
+
+    def batch(self) -> tuple[Json, Any, Any]:
+        """Inputs, targets and scales of the first batch."""
+        train, rows = self.fit.train, self.rows[0]
+        inputs = {name: tf.constant(value) for name, value in train.inputs(self.spec, rows).items()}
+        return inputs, tf.constant(train.targets(rows)), tf.constant(self.fit.loss_scale[train.series[rows]])
+
+    def loss(self, network: Any, training: bool) -> Any:
+        """The loss of a batch as a function of `batch`."""
+        return lambda batch: pinball_loss(batch[1], network(batch[0], training=training), batch[2], self.spec.quantiles)
+
+
+def build(setup: Setup, folder: Path) -> tuple[Json, Measures]:
+    """Builds all that a process can be asked for, and runs each once.
+
+    Args:
+        setup: of the process.
+        folder: where `Setup.exchange` is written.
+
+    Returns:
+        Facts about what was built, and the measures by name.
+    """
+    keras.utils.set_random_seed(1)
+    if setup.bfloat16:
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+    if setup.task == "product":
+        return {}, {"product": _product()}
+    if setup.task == "layer":
+        return {}, _layers(setup.cell)
+    return _steps(setup, folder)
+
+
+def _steps(setup: Setup, folder: Path) -> tuple[Json, Measures]:
+    shape = SHAPES[setup.shape]
+    fit = build_fit(shape)
+    spec = build_spec(setup.cell, shape, setup.batch, fit)
+    network, optimizer, rng = training._start(spec, 1)
+    bench = Bench(spec, fit, training._batches(fit.train, setup.batch, CALL * setup.batch, rng))
+    train_epoch = training._training(network, optimizer, fit.train, fit.loss_scale)
+    whole = Measure(lambda: float(train_epoch(bench.rows)), CALL)
+    first, second = _seconds(whole.run), _seconds(whole.run)
+    facts = {
+        "trace_seconds": first - second,
+        "peak_memory_mib": peak_memory_mib(),  # before anything else is built
+        "multiply_accumulates": multiply_accumulates(spec),
+        "parameters": int(network.count_params()),
+        "windows": len(fit.train),
+    }
+    if setup.exchange:
+        save_exchange(bench, network, folder / setup.exchange)
+    epoch_steps = EPOCH_WINDOWS // setup.batch
+    builders: dict[str, Callable[[], Measure]] = {
+        "whole": lambda: whole,
+        "bare": lambda: _stepping(bench, network, optimizer),
+        "xla": lambda: _stepping(bench, network, optimizer, jit_compile=True),
+        "keras": lambda: _keras_loop(bench),
+        "forward": lambda: _forward(bench, network),
+        "gradient": lambda: _gradient(bench, network),
+        "gather": lambda: _gathering(bench),
+        "draw": lambda: Measure(
+            partial(training._batches, fit.train, setup.batch, EPOCH_WINDOWS, np.random.default_rng(1)), epoch_steps
+        ),
+        # An epoch of no steps: what is left is the call.
+        "call": lambda: Measure(lambda: float(train_epoch(bench.rows[:0])), epoch_steps),
+    }
+    return facts, {name: _warm(builders[name]()) for name in setup.measures}
+
+
+def _stepping(bench: Bench, network: Any, optimizer: Any, *, jit_compile: bool = False) -> Measure:
+    """Steps on one batch, whole but for the gathering of windows."""
+    loss_of, weights = bench.loss(network, True), network.trainable_variables
+
+    def step(batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = loss_of(batch)
+        optimizer.apply(tape.gradient(loss, weights), weights)
+        return loss
+
+    return _looped(step, bench.batch(), CALL, jit_compile=jit_compile)
+
+
+def _keras_loop(bench: Bench) -> Measure:
+    """As `bare`, as one would write it with Keras' own layers and its own Adam."""
+    network = KerasLoop(bench.spec)
+    optimizer = keras.optimizers.Adam(bench.spec.hparams.learning_rate, global_clipnorm=1.0)
+    optimizer.build(network.trainable_variables)
+    return _stepping(bench, network, optimizer)
+
+
+def _forward(bench: Bench, network: Any) -> Measure:
+    return _looped(bench.loss(network, True), bench.batch(), CALL)
+
+
+def _gradient(bench: Bench, network: Any) -> Measure:
+    return _looped(_with_gradient(bench.loss(network, True), network.trainable_variables), bench.batch(), CALL)
+
+
+def _gathering(bench: Bench) -> Measure:
+    """What the epoch's graph does to get its batches, of which one number of each array is used."""
+    recorder, fit = Recorder(bench.spec), bench.fit
+    loss_of = training._loss(recorder, fit.train, fit.loss_scale)  # type: ignore[arg-type]
+
+    @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
+    def run(batches: Any) -> Any:
+        total = tf.zeros(())
+        for rows in batches:
+            loss_of(rows, True)
+            total += _touched(recorder.inputs.values())
+        return total
+
+    batches = tf.constant(bench.rows)
+    return Measure(lambda: float(run(batches)), CALL)
+
+
+def _layers(cell: str) -> Measures:
+    """Forward and backward of a recurrent layer, by Keras and by us."""
+    layer = getattr(keras.layers, CELLS[cell].layer)(LAYER.units, return_sequences=True, return_state=True)
+    layer.build((None, LAYER.steps, LAYER.inputs))
+    x = tf.constant(np.random.default_rng(1).normal(size=(LAYER.batch, LAYER.steps, LAYER.inputs)), tf.float32)
+
+    def measure(run: Callable[[Any], Any]) -> Measure:
+        weights = [weight.value for weight in layer.trainable_variables]
+        return _warm(_looped(_with_gradient(lambda value: tf.reduce_sum(run(value)[1]), weights), x, CALL // 4))
+
+    return {"keras": measure(layer), "ours": measure(lambda value: train_layer(cell, layer, value))}
+
+
+def _product() -> Measure:
+    """One large product of matrices, which is what the machine can do at best."""
+    a, b = (tf.random.normal((PRODUCT, PRODUCT)) for _ in range(2))
+    multiply = tf.function(tf.matmul, jit_compile=False)
+    return _warm(Measure(lambda: float(multiply(a, b)[0, 0]), 1))
+
+
+def _with_gradient(loss_of: Callable[[Any], Any], weights: Sequence[Any]) -> Callable[[Any], Any]:
+    """The loss, once the gradient by every weight is there too."""
+
+    def compute(value: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = loss_of(value)
+        return loss + _touched(map(tf.convert_to_tensor, tape.gradient(loss, weights)))
+
+    return compute
+
+
+def _looped(step: Callable[[Any], Any], value: Any, count: int, *, jit_compile: bool = False) -> Measure:
+    """A loop over the same value in one graph; the value is no constant of it, so nothing is computed beforehand."""
+
+    @tf.function(jit_compile=jit_compile)  # type: ignore[untyped-decorator]
+    def run(value: Any, steps: Any) -> Any:
+        total = tf.zeros(())
+        for _ in tf.range(steps):
+            total += step(value)
+        return total
+
+    steps = tf.constant(count)
+    return Measure(lambda: float(run(value, steps)), count)
+
+
+def _touched(tensors: Any) -> Any:
+    """One number of each tensor, added up, for which the whole of it has to be computed."""
+    return tf.add_n([tf.cast(tf.reshape(tensor, [-1])[-1], tf.float32) for tensor in tensors])
+
+
+def save_exchange(bench: Bench, network: SegmentNetwork, path: Path) -> None:
+    """Writes weights, a batch, and what the network forecasts of it and loses by it, without dropout."""
+    inputs, target, scale = batch = bench.batch()
+    np.savez(
+        path,
+        allow_pickle=False,
+        spec=json.dumps(bench.spec.to_json()),
+        target=np.asarray(target),
+        loss_scale=np.asarray(scale),
+        forecast=np.asarray(network(inputs, training=False)),
+        loss=np.asarray(bench.loss(network, False)(batch)),
+        **{f"inputs/{name}": np.asarray(value) for name, value in inputs.items()},
+        **{f"weights/{name}": value for name, value in network_weights(network).items()},
+    )
+
+
+def _warm(measure: Measure) -> Measure:
+    """The measure, run once to be traced, and once more."""
+    measure.run()
+    measure.run()
+    return measure
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

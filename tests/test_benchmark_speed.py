@@ -1,0 +1,293 @@
+"""The benchmark of training steps: what is asked of whom, what is made of the answers, and what the page says."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.benchmark import PARAMS, read_yaml
+from benchmarks.speed import __main__ as command
+from benchmarks.speed import running
+from benchmarks.speed.catalogue import (
+    BATCH,
+    CELLS,
+    EPOCH_WINDOWS,
+    PRODUCT,
+    SHAPES,
+    THREADS,
+    Group,
+    Setup,
+    Shape,
+    Timing,
+    groups,
+)
+from benchmarks.speed.figures import (
+    backward_ms,
+    figure,
+    input_share,
+    optimizer_ms,
+    python_us,
+    share_of_peak,
+    slower,
+    targets,
+)
+from benchmarks.speed.page import render_page
+from benchmarks.speed.process import Measure, step_seconds
+from benchmarks.speed.running import Plan, Process, started, time_group
+from benchmarks.speed.synthetic import QUANTILES, build_fit, build_spec
+from pipeline.errors import GatecastError
+
+ROOT = Path(__file__).parents[1]
+SMALL = Shape(
+    "small", context_length=20, segment_length=6, horizon=8, series=2, length=120, held_out=20, identity="embedding"
+)
+STEP = {"whole": 0.0101, "bare": 0.01, "forward": 0.004, "gradient": 0.009, "keras": 0.02, "torch": 0.03}
+STEP |= {"gather": 0.0001, "draw": 2e-6, "call": 8e-6}
+MACHINE = {"cpu": "a processor", "cores": 2, "memory_gib": 24.0, "python": "3.11.7", "tensorflow": "2.21.0"}
+FACTS = {
+    "ours": {"trace_seconds": 1.5, "peak_memory_mib": 650.0, "multiply_accumulates": 10**6, "parameters": 123456},
+    "torch": {"peak_memory_mib": 320.0, "version": "2.13.0"},
+}
+
+
+def timed(group: Group, *rounds: dict[str, float]) -> dict[str, Any]:
+    """What `time_group` gives of a group: 10 ms for all that its rounds do not say otherwise."""
+    known = STEP if group.name.startswith("step") else {}
+    seconds = {name: [{**known, **one}.get(name, 0.01) for one in rounds or ({},)] for name in group.timings}
+    return {"facts": {name: FACTS.get(name, {}) for name in group.setups}, "seconds": seconds}
+
+
+def results_of(*names: str, **rounds: dict[str, float]) -> dict[str, Any]:
+    """Results of the named groups, of all where none is named; what some rounds of the first one took."""
+    found = {group.name: timed(group) for group in groups() if not names or group.name in names}
+    if rounds:
+        first = next(group for group in groups() if group.name == names[0])
+        found[names[0]] = timed(first, *rounds.values())
+    return {"rounds": 1, "seconds": 1.0, "groups": found, "machine": MACHINE, "commit": "abc", "date": "2026-01-01"}
+
+
+def test_every_figure_is_asked_of_a_process_that_has_it() -> None:
+    names = [group.name for group in groups()]
+    assert len(set(names)) == len(names)
+    assert {f"step/{shape}/{cell}/{threads}" for shape in SHAPES for cell in CELLS for threads in THREADS} < set(names)
+    for group in groups():
+        assert all(
+            timing.measure in group.setups[name].measures
+            for timing in group.timings.values()
+            for name in timing.processes
+        )
+        assert {name for timing in group.timings.values() for name in timing.processes} == set(group.setups)
+        writers = [setup.torch for setup in group.setups.values() if setup.exchange]
+        assert writers in ([], [False, True])  # what is read was written before
+
+
+def test_the_default_shape_is_that_of_the_default_run() -> None:
+    params, shape = read_yaml(PARAMS), SHAPES["default"]
+    window = params["window"]
+    assert (window["context_length"], window["horizon"]) == (shape.context_length, shape.horizon)
+    assert window["val_size"] == window["test_size"] == shape.held_out
+    assert params["evaluate"]["season_length"] == shape.segment_length
+    assert params["train"]["windows_per_epoch"] == EPOCH_WINDOWS
+    assert list(QUANTILES) == params["quantiles"]
+    assert (ROOT / "data/raw/co2.csv").read_text().count("\n") - 1 == shape.length
+
+
+def test_parts_add_up_to_the_step_on_one_batch() -> None:
+    assert 1000 * STEP["forward"] + backward_ms(STEP) + optimizer_ms(STEP) == pytest.approx(1000 * STEP["bare"])
+    assert input_share(STEP) == pytest.approx(100 / 101)
+    assert slower(STEP) == pytest.approx(1.0)
+    assert python_us(STEP) == pytest.approx(10.0)
+
+
+def test_a_ratio_is_that_of_each_round() -> None:
+    rounds = {"a": {"whole": 0.011}, "b": {"whole": 0.04, "bare": 0.04}, "c": {"whole": 0.0102}}
+    found = figure(results_of("step/default/gru/1", **rounds)["groups"]["step/default/gru/1"], slower)
+    assert (found.low, found.median, found.high) == pytest.approx((0.0, 2.0, 10.0))
+
+
+def test_the_share_of_the_peak_is_that_of_three_passes_of_products() -> None:
+    results = results_of("step/default/gru/1", "product/1")
+    group = results["groups"]["step/default/gru/1"]
+    results["groups"]["product/1"]["seconds"]["product"] = [2e-9 * PRODUCT**3 / 100]  # 100 GFLOP/s
+    flops = 3 * 2 * 10**6 * BATCH
+    assert share_of_peak(results, group, 1) == pytest.approx(100 * flops / 0.0101 / 100e9)
+    assert share_of_peak(results, group, 2) is None
+
+
+def test_a_promise_is_held_against_the_worst_of_a_shape() -> None:
+    assert all(target.met for target in targets(results_of()))
+    assert len(targets(results_of())) == 2 * len(SHAPES)
+    results = results_of()
+    results["groups"]["step/etth1-720/lstm/2"]["seconds"]["whole"] = [0.0104]
+    missed = {target.words: target.figure for target in targets(results) if not target.met}
+    where = "ETTh1, horizon 720 (most: LSTM, 2 threads)"
+    assert missed == pytest.approx(
+        {f"input, part of the step: {where}": 100 / 26, f"slower than the bare network by: {where}": 4.0}
+    )
+
+
+def test_the_page_shows_promises_figures_and_where_they_were_made() -> None:
+    results = results_of("step/default/gru/1", a={}, b={"whole": 0.0104}, c={"whole": 0.0201})
+    for name in ("step/etth1-96/lstm/2", "layer/lstm/2", "variant/etth1-96/gru"):
+        results["groups"] |= results_of(name)["groups"]
+    results["groups"]["variant/etth1-96/gru"]["seconds"]["side by side"] = [0.004]
+    page = render_page(results)
+    lines = [re.sub(r" +", " ", line) for line in page.splitlines()]
+    assert "| input, part of the step: the default run (most: GRU, 1 thread) | 3.0 % | 3.8 % | **no** |" in lines
+    assert any(line.startswith("| the default run, GRU, 1 thread | 10.4 (10.1 to 20.1) | 10.0 (") for line in lines)
+    assert "| ETTh1, horizon 96, LSTM, 2 threads | 123,456 | 1.50 | 650 | 320 |" in lines
+    assert "| two processes, one thread each | whole | 16,000 (16,000 to 16,000) |" in lines
+    assert any(line.startswith("| LSTM-64, 2 threads | 10.0 (10.0 to 10.0) |") for line in lines)
+    for told in ("a processor, 2 cores", "PyTorch 2.13.0", "abc", "It is not used"):
+        assert told in page.replace("\n", " ")
+
+
+def test_what_was_left_out_is_no_part_of_the_page() -> None:
+    page = render_page(results_of("layer/gru/2"))
+    assert re.findall(r"^## (.*)$", page, re.MULTILINE) == ["A recurrent layer alone", "Where and how"]
+
+
+ANSWERING = """
+import json, sys
+print(json.dumps(json.loads(sys.argv[1])), flush=True)
+for line in sys.stdin:
+    print(sys.argv[2], file=sys.stderr, flush=True)
+    if sys.argv[2] == "0":
+        raise SystemExit("out of memory")
+    print(sys.argv[2], flush=True)
+"""
+
+
+def answering(folder: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any], seconds: dict[str, str]) -> Plan:
+    """Processes that tell the given facts, and by name the given seconds; the asking of each is noted in `asked`."""
+
+    def start(name: str, setup: Setup, plan: Plan) -> AbstractContextManager[Process]:
+        own = re.search(r"\((.*)\)", name)
+        assert own
+        script = [sys.executable, "-c", ANSWERING, json.dumps(told.get(own[1], {})), seconds[own[1]]]
+        return started(name, script, None, folder / f"{own[1]}.log")
+
+    monkeypatch.setattr(running, "_start", start)
+    return Plan(rounds=3, seconds=0.1, work=folder, environments=folder)
+
+
+PAIR = Group(
+    "pair",
+    {"left": Setup("step", 1, ("whole",)), "right": Setup("step", 1, ("whole",))},
+    {"one": Timing("whole", ("left",)), "both": Timing("whole", ("left", "right"))},
+)
+
+
+def test_every_figure_is_measured_once_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = answering(tmp_path, monkeypatch, {"left": {"parameters": 3}}, {"left": "0.5", "right": "0.5"})
+    found = time_group(PAIR, plan)
+    assert found == {
+        "facts": {"left": {"parameters": 3}, "right": {}},
+        "seconds": {"one": [0.5] * 3, "both": [0.25] * 3},
+    }
+    assert [(tmp_path / f"{name}.log").read_text().count("0.5") for name in ("left", "right")] == [6, 3]
+
+
+def test_a_process_that_ends_is_told_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = answering(tmp_path, monkeypatch, {}, {"left": "0.5", "right": "0"})
+    with pytest.raises(GatecastError, match=r"pair \(right\) has ended: 0 out of memory"):
+        time_group(PAIR, plan)
+
+
+def test_another_network_than_ours_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = replace(PAIR, setups={"torch": PAIR.setups["left"]}, timings={})
+    told = {"torch": {"differences": {"forecast": 1e-7, "loss": 0.02}}}
+    with pytest.raises(GatecastError, match="the loss of PyTorch's network is not ours; it differs by 0.02"):
+        time_group(group, answering(tmp_path, monkeypatch, told, {"torch": "0.5"}))
+
+
+def test_groups_are_chosen_by_their_names() -> None:
+    assert [group.name for group in command.choose(["step/*/gru/2"])] == [f"step/{shape}/gru/2" for shape in SHAPES]
+    with pytest.raises(GatecastError, match="Received: 'gpu'; --list tells what there is"):
+        command.choose(["gpu", "*"])
+
+
+def test_a_page_needs_figures(tmp_path: Path) -> None:
+    with pytest.raises(GatecastError, match="run python -m benchmarks.speed"):
+        command.write_page(tmp_path / "training.json", tmp_path / "page.md")
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """By cell a bench of a small network, the network, and the file that PyTorch reads."""
+    from benchmarks.speed.steps import Bench, save_exchange
+    from pipeline import training
+
+    fit, made = build_fit(SMALL), {}
+    for cell in CELLS:
+        spec = build_spec(cell, SMALL, 16, fit)
+        network, _, rng = training._start(spec, 1)
+        for weight in network.trainable_variables:  # biases too: Keras starts them at 0 and 1
+            weight.assign(0.3 * rng.standard_normal(weight.shape))
+        bench = Bench(spec, fit, training._batches(fit.train, 16, 32, rng))
+        path = tmp_path_factory.mktemp("exchange") / "exchange.npz"
+        save_exchange(bench, network, path)
+        made[cell] = bench, network, path
+    return made
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_pytorch_has_the_same_network(cell: str, exchange: Any) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed here; the benchmark checks this itself in each run")
+    from benchmarks.speed import torch_run
+
+    found = torch_run.differences(*torch_run.load_exchange(exchange[cell][2]))
+    assert max(found.values()) < 1e-5
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_loop_of_keras_is_that_of_the_same_network(cell: str, exchange: Any) -> None:
+    from benchmarks.speed.steps import KerasLoop
+
+    bench, network, _ = exchange[cell]
+    other = KerasLoop(bench.spec)
+    other.set_weights(network.get_weights())
+    segments = np.random.default_rng(1).normal(size=(5, bench.spec.past_segments, 12)).astype(np.float32)
+    for ours, theirs in zip(*(n._encode(segments, 0.5, True)[0] for n in (network, other)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_gathering_alone_reads_the_batches_of_a_step(exchange: Any) -> None:
+    from benchmarks.speed.steps import Recorder, _touched
+    from pipeline import training
+
+    bench = exchange["gru"][0]
+    recorder, fit = Recorder(bench.spec), bench.fit
+    training._loss(recorder, fit.train, fit.loss_scale)(bench.rows[0], True)  # type: ignore[arg-type]
+    expected = bench.batch()[0]
+    assert recorder.inputs.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(recorder.inputs[name], value)
+    last = [np.ravel(value)[-1] for value in expected.values()]
+    assert float(_touched(recorder.inputs.values())) == pytest.approx(sum(last), rel=1e-6)
+
+
+def test_a_step_is_timed_over_whole_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def run() -> None:
+        clock[0] += 0.4
+
+    assert step_seconds(Measure(run, 32), 1.0) == pytest.approx(0.4 / 32)
+    assert clock[0] == pytest.approx(1.2)
+    assert step_seconds(Measure(run, 32), 0.0) == pytest.approx(0.4 / 32)
+
+
+@pytest.mark.skipif(not command.FOUND.exists(), reason="training steps have not been timed yet")
+def test_the_page_is_that_of_the_committed_results() -> None:
+    assert render_page(json.loads(command.FOUND.read_text())) == command.PAGE.read_text()
