@@ -157,7 +157,7 @@ def measure(repetitions: int) -> dict[str, Any]:
             }
             row = {"shape": shape.name, "allowed": shape.allowed, "correlation": correlation, "null": null}
             rows.append({**row, "power": power})
-            print(render({"repetitions": repetitions, "rows": rows[-1:]}).splitlines()[-1], flush=True)
+            print(render({"repetitions": repetitions, "rows": rows[-1:]}).splitlines()[-2], flush=True)
     return {"repetitions": repetitions, "seeds": SEEDS, "rows": rows}
 
 
