@@ -297,7 +297,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 @pytest.mark.parametrize("arguments", curls_of(README), ids=lambda arguments: arguments[-1][:40])
 def test_every_curl_of_the_readme_works_as_printed(arguments: list[str], tmp_path: Path) -> None:
     columns = Columns(None, ("week",), None, None, ("co2",), "W-SAT")
-    asking = Client(create_app({"gru": save_model(tmp_path / "gru", columns=columns)}))
+    bundles = {name: save_model(tmp_path / name, columns=columns) for name in ("gru", "lstm")}
+    asking = Client(create_app(bundles, default="gru"))
     url = next(argument for argument in arguments if argument.startswith("http://127.0.0.1:8000/"))
     given: dict[str, list[str]] = {"-F": [], "-H": [], "-d": []}
     for option, value in pairwise(arguments):
