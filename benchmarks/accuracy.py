@@ -201,6 +201,11 @@ def count_looks(path: Path) -> Counter[str]:
     return Counter(json.loads(line)["name"] for line in path.read_text(encoding="utf-8").splitlines())
 
 
+def made() -> Json:
+    """When and on what figures were made, and of which commit they are."""
+    return {"machine": machine(), "commit": commit(), "date": datetime.now(UTC).date().isoformat()}
+
+
 def commit() -> str:
     """The commit that the figures belong to; `-dirty` where what they depend on was changed since."""
     hash_ = subprocess.run(

@@ -20,13 +20,14 @@ import numpy as np
 
 from benchmarks.accuracy import check_finished
 from benchmarks.benchmark import HERE, Json, load_benchmark, names
+from benchmarks.pages import save_page
 from pipeline import worker
 from pipeline.errors import GatecastError
 from pipeline.executor import workers
 from pipeline.hparams import Hparams
 from pipeline.metrics import rounded, score
 from pipeline.params import Params, load_params
-from pipeline.storage import read_json, replacing, write_json
+from pipeline.storage import read_json, write_json
 from pipeline.tables import align_rows
 from pipeline.windows import FitSet, load_fit
 
@@ -57,8 +58,7 @@ def main() -> None:
             write_json(results, RESULTS)
     except GatecastError as error:
         sys.exit(f"error: {error}")
-    with replacing(PAGE) as beside:
-        beside.write_text(render_page(results, read_json(LEFT_OUT)), encoding="utf-8")
+    save_page(render_page(results, read_json(LEFT_OUT)), PAGE)
 
 
 def measure_options(work: Path, cell: str, only: list[str] | None) -> Json:

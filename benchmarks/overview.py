@@ -10,11 +10,12 @@ from pathlib import Path
 from benchmarks.accuracy import RESULTS
 from benchmarks.benchmark import HERE, Benchmark, Json, load_benchmark, names
 from benchmarks.claims.catalogue import CLAIMS
+from benchmarks.pages import save_page
 from benchmarks.report import TITLES
 from benchmarks.serving.figures import targets
 from benchmarks.speed.figures import targets as speed_targets
 from pipeline.stages import run_stage
-from pipeline.storage import read_json, replacing
+from pipeline.storage import read_json
 from pipeline.tables import UNKNOWN, align_rows
 
 PAGE = HERE / "README.md"
@@ -61,8 +62,7 @@ def write_overview(results: Path, page: Path) -> None:
         results: the folder of results.
         page: to write.
     """
-    with replacing(page) as beside:
-        beside.write_text(render_overview(_read_all(results)), encoding="utf-8")
+    save_page(render_overview(_read_all(results)), page)
 
 
 def render_overview(results: Mapping[str, Json]) -> str:

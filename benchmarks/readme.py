@@ -7,12 +7,13 @@ from pathlib import Path
 
 from benchmarks.accuracy import LOOKS, RESULTS, count_looks
 from benchmarks.benchmark import Benchmark, load_benchmark, names, natural_order
+from benchmarks.pages import save_page
 from benchmarks.report import render_accuracy
 from benchmarks.summaries import ETTH1, Mean
 from pipeline.comparison import render_results
 from pipeline.errors import GatecastError
 from pipeline.stages import run_stage
-from pipeline.storage import read_json, replacing
+from pipeline.storage import read_json
 
 
 def update_readme(path: Path, *, evaluation: Path) -> None:
@@ -28,8 +29,7 @@ def update_readme(path: Path, *, evaluation: Path) -> None:
     table = render_results({file.stem: read_json(file) for file in sorted(evaluation.glob("*.json"))})
     text = replace_results(path.read_text(encoding="utf-8"), table)
     text = replace_results(text, accuracy_table(RESULTS, LOOKS), name="accuracy")
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    save_page(text, path)
 
 
 def accuracy_table(results: Path, looks: Path) -> str:

@@ -16,12 +16,12 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import RESULTS, commit, machine
+from benchmarks.accuracy import RESULTS, made
 from benchmarks.benchmark import HERE
+from benchmarks.pages import save_page
 from benchmarks.serving.contenders import ANSWER_BYTES, CONTENDERS
 from benchmarks.serving.environments import OURS, requirements_of
 from benchmarks.serving.figures import MANY
@@ -31,7 +31,7 @@ from benchmarks.serving.soak import soak
 from pipeline.cli import decided_cell
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
-from pipeline.storage import read_json, replacing, write_json
+from pipeline.storage import read_json, write_json
 
 FOUND = RESULTS / "serve.json"
 PAGE = HERE / "SERVING.md"
@@ -97,11 +97,6 @@ def pins_of(name: str, wanted: set[str] | None) -> list[str]:
     return pins if wanted is None else [pin for pin in pins if pin.partition(" ")[0] in wanted]
 
 
-def made() -> dict[str, Any]:
-    """When and on what."""
-    return {"machine": machine(), "commit": commit(), "date": datetime.now(UTC).date().isoformat()}
-
-
 def record(found: Mapping[str, Any], path: Path) -> None:
     """Writes results beside those that are there."""
     known: dict[str, Any] = read_json(path) if path.exists() else {}
@@ -117,8 +112,7 @@ def write_page(results: Path, page: Path) -> None:
     found = read_json(results) if results.exists() else {}
     if "contenders" not in found:
         raise GatecastError(f"{results} has no figures of servers; run python -m benchmarks.serve")
-    with replacing(page) as beside:
-        beside.write_text(render_page(found), encoding="utf-8")
+    save_page(render_page(found), page)
 
 
 if __name__ == "__main__":

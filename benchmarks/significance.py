@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
+from benchmarks.pages import save_page
 from pipeline.significance import (
     HORIZONS_NEEDED,
     LEVEL,
@@ -190,7 +191,7 @@ def main() -> None:
     start = time.monotonic()
     result = measure(parser.parse_args().repetitions)
     write_json({**result, "took_s": round(time.monotonic() - start)}, RESULT)
-    PAGE.write_text(render(result), encoding="utf-8")
+    save_page(render(result), PAGE)
 
 
 if __name__ == "__main__":

@@ -432,8 +432,7 @@ def test_an_unknown_claim_is_named_with_the_known_ones() -> None:
 def test_results_are_written_in_the_order_of_the_claims_and_others_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "commit", lambda: "abc")
-    monkeypatch.setattr(command, "machine", dict)
+    monkeypatch.setattr(command, "made", lambda: {"machine": {}})
     result = Result((), "", "not shown here", 1 / 3)
     for name in ("toy", "speed"):
         command.record(name, result, "GPU", tmp_path / "claims.json")

@@ -15,19 +15,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.accuracy import RESULTS, commit, machine
+from benchmarks.accuracy import RESULTS, made
 from benchmarks.benchmark import HERE, Json
 from benchmarks.claims.catalogue import CLAIMS
 from benchmarks.claims.judging import Result
 from benchmarks.claims.laboratory import Rehearsal, Workshop
 from benchmarks.claims.measures import QUICK, TOY_FULL_STEPS, Plan
 from benchmarks.claims.page import render_page, render_result
+from benchmarks.pages import read_results, save_page
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
-from pipeline.storage import read_json, replacing, write_json
+from pipeline.storage import read_json, write_json
 
 FOUND = RESULTS / "claims.json"
 PAGE = HERE / "CLAIMS.md"
@@ -103,19 +104,14 @@ def rehearse(names: Sequence[str], plan: Plan) -> Rehearsal:
 def record(name: str, result: Result, device: str, path: Path) -> None:
     """Writes a result beside those that are there, with what it was made on."""
     known: Json = read_json(path) if path.exists() else {}
-    made = {
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": {**machine(), "device": device},
-    }
-    known[name] = {"result": rounded(result.to_json()), **made}
+    known[name] = {"result": rounded(result.to_json()), **made()}
+    known[name]["machine"]["device"] = device
     write_json({claim: known[claim] for claim in CLAIMS if claim in known}, path)
 
 
 def write_page(results: Path, page: Path) -> None:
     """Writes the page from the results."""
-    with replacing(page) as beside:
-        beside.write_text(render_page(read_json(results)), encoding="utf-8")
+    save_page(render_page(read_results(results, "python -m benchmarks.claims")), page)
 
 
 if __name__ == "__main__":

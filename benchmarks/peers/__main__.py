@@ -25,13 +25,14 @@ from pathlib import Path
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.benchmark import HERE, Json
+from benchmarks.pages import read_results, save_page
 from benchmarks.peers.catalogue import OURS, Field, Job, chosen, fields, jobs, ours_on
 from benchmarks.peers.estimates import expected_seconds
 from benchmarks.peers.page import render_page, render_plan, render_run
 from benchmarks.peers.runs import Bench, Budgets, budgets_of, finished, measure_ours, measure_peer
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
-from pipeline.storage import read_json, replacing, write_json
+from pipeline.storage import read_json, write_json
 
 FOUND = RESULTS / "peers.json"
 PAGE = HERE / "PEERS.md"
@@ -142,10 +143,7 @@ def write_page(results: Path, page: Path) -> None:
     Raises:
         GatecastError: nothing has been measured yet.
     """
-    if not results.exists():
-        raise GatecastError(f"{results} is not there: nothing was measured yet; run python -m benchmarks.peers")
-    with replacing(page) as beside:
-        beside.write_text(render_page(read_json(results), fields()), encoding="utf-8")
+    save_page(render_page(read_results(results, "python -m benchmarks.peers"), fields()), page)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from benchmarks.accuracy import (
     check_finished,
     commit,
     is_current,
-    machine,
+    made,
     prepare,
     record_look,
     run_benchmark,
@@ -261,11 +261,6 @@ def windows_of(benchmark: Benchmark, works: Path) -> Path:
     if not is_current(benchmark, works) or not (work / "data/windows/test").exists():
         run_stages([("ingest",), ("window",)], prepare(benchmark, works))
     return work
-
-
-def made() -> Json:
-    """When and on what."""
-    return {"machine": machine(), "commit": commit(), "date": datetime.now(UTC).date().isoformat()}
 
 
 @lru_cache

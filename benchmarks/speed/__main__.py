@@ -21,15 +21,15 @@ from datetime import timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 
-from benchmarks.accuracy import RESULTS
+from benchmarks.accuracy import RESULTS, made
 from benchmarks.benchmark import HERE
-from benchmarks.serve import made
+from benchmarks.pages import read_results, save_page
 from benchmarks.speed.catalogue import Group, groups
 from benchmarks.speed.page import render_page
 from benchmarks.speed.running import Json, Plan, time_group
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
-from pipeline.storage import read_json, replacing, write_json
+from pipeline.storage import write_json
 
 FOUND = RESULTS / "training.json"
 PAGE = HERE / "TRAINING.md"
@@ -99,10 +99,7 @@ def write_page(results: Path, page: Path) -> None:
     Raises:
         GatecastError: nothing has been timed yet.
     """
-    if not results.exists():
-        raise GatecastError(f"{results} is not there: nothing was timed yet; run python -m benchmarks.speed")
-    with replacing(page) as beside:
-        beside.write_text(render_page(read_json(results)), encoding="utf-8")
+    save_page(render_page(read_results(results, "python -m benchmarks.speed")), page)
 
 
 if __name__ == "__main__":

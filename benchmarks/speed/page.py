@@ -73,7 +73,7 @@ def _input(results: Json) -> str:
         "slower, %": slower,
         "input, % of the step": input_share,
     }
-    rows = [[name, *(_figure(figure(group, of)) for of in columns.values())] for name, group, _ in _steps(results)]
+    rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (
         "A whole step also gathers its windows, in the graph; what it takes longer than the bare network is its wait "
         "for input. A share below 0 is noise."
@@ -131,14 +131,8 @@ def _once(results: Json) -> str:
 
 
 def _peers(results: Json) -> str:
-    columns: dict[str, Of] = {
-        "ours, ms": milliseconds("bare"),
-        "Keras' loop, ms": milliseconds("keras"),
-        "PyTorch, ms": milliseconds("torch"),
-        "Keras / ours": times("keras", "bare"),
-        "PyTorch / ours": times("torch", "bare"),
-    }
-    rows = [[name, *(_figure(figure(group, of)) for of in columns.values())] for name, group, _ in _steps(results)]
+    columns = _beside("bare", "Keras' loop")
+    rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (
         "All on one batch that is there already. Keras' loop is the same network in the same graph, with the recurrent "
         "layers as Keras runs them and `keras.optimizers.Adam`. PyTorch's is the same network written for it "
@@ -150,20 +144,13 @@ def _peers(results: Json) -> str:
 
 
 def _layers(results: Json) -> str:
-    columns: dict[str, Of] = {
-        "ours, ms": milliseconds("ours"),
-        "Keras, ms": milliseconds("keras"),
-        "PyTorch, ms": milliseconds("torch"),
-        "Keras / ours": times("keras", "ours"),
-        "PyTorch / ours": times("torch", "ours"),
-    }
+    columns = _beside("ours", "Keras")
     rows = []
     for cell in CELLS:
         for threads in THREADS:
             group = results["groups"].get(f"layer/{cell}/{threads}")
             if group is not None:
-                name = f"{cell.upper()}-{LAYER.units}, {counted(threads)}"
-                rows.append([name, *(_figure(figure(group, of)) for of in columns.values())])
+                rows.append(_row(f"{cell.upper()}-{LAYER.units}, {counted(threads)}", group, columns))
     note = (
         f"Forward and backward over {LAYER.steps} steps of {LAYER.inputs} inputs, {LAYER.batch} windows at a time; the "
         "loss is of the final state. Ours is `pipeline/recurrence.py`, with the weights of the Keras layer."
@@ -217,6 +204,21 @@ def _steps(results: Json) -> Iterator[tuple[str, Json, int]]:
     for shape, told in SHAPES.items():
         for (cell, threads), group in steps_of(results, shape).items():
             yield f"{told.words}, {cell.upper()}, {counted(threads)}", group, threads
+
+
+def _beside(ours: str, keras: str) -> dict[str, Of]:
+    """Columns with the time of ours, of Keras and of PyTorch, and how many times as long the others take."""
+    return {
+        "ours, ms": milliseconds(ours),
+        f"{keras}, ms": milliseconds("keras"),
+        "PyTorch, ms": milliseconds("torch"),
+        "Keras / ours": times("keras", ours),
+        "PyTorch / ours": times("torch", ours),
+    }
+
+
+def _row(name: str, group: Json, columns: Mapping[str, Of]) -> list[str]:
+    return [name, *(_figure(figure(group, of)) for of in columns.values())]
 
 
 def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:

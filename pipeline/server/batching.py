@@ -160,13 +160,9 @@ def _run(forecaster: Forecaster, inputs: Inputs) -> Floats:
     """
     stride = 1 + forecaster.spec.context_length % 2
     rows = _count(inputs) * stride
-    if _count(inputs) == 1:
-        padded = {name: value.repeat(ROWS, axis=0) for name, value in inputs.items()}
-    else:
-        windows = np.minimum(np.arange(rows + -rows % ROWS) // stride, _count(inputs) - 1)
-        padded = {name: value[windows] for name, value in inputs.items()}
+    windows = np.minimum(np.arange(rows + -rows % ROWS) // stride, _count(inputs) - 1)
     try:
-        return forecaster.run(padded)["forecast"][:rows:stride]
+        return forecaster.run({name: value[windows] for name, value in inputs.items()})["forecast"][:rows:stride]
     except GatecastError:
         return forecaster.run(inputs)["forecast"]  # fails too, and names the row as it came
 

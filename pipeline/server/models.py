@@ -32,7 +32,6 @@ class Model:
         name: as given.
         version: as given.
         forecaster: as given.
-        takes: names of the tensors that its graph takes.
     """
 
     def __init__(
@@ -46,8 +45,6 @@ class Model:
         metrics: Metrics,
     ) -> None:
         self.name, self.version, self.forecaster = name, version, forecaster
-        spec = forecaster.spec
-        self.takes = ("history", "observed", *spec.inputs.shapes(spec.context_length, spec.horizon))
         self._observe = metrics.inputs_of(name, forecaster.meta)
         self._batcher = Batcher(
             forecaster,

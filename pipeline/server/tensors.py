@@ -78,9 +78,10 @@ def read_inputs(
         RequestError: a tensor is missing, unknown, or of a shape that does not fit; or the request is too large.
     """
     spec = model.forecaster.spec
+    known = [tensor.name for tensor in input_tensors(spec)]
     for name in arrays:
-        if name not in model.takes:
-            told = f"{field_of(name)}: the model takes {', '.join(model.takes)}. Received: {echo(name)}"
+        if name not in known:
+            told = f"{field_of(name)}: the model takes {', '.join(known)}. Received: {echo(name)}"
             raise RequestError(422, told, code="input-unknown", field=field_of(name))
     if "history" not in arrays:
         told = f"{field_of('history')}: the values of the history are needed, [N, steps]. Received: nothing"
