@@ -30,6 +30,7 @@ from benchmarks.serving.page import render_page
 from benchmarks.serving.soak import soak
 from pipeline.cli import decided_cell
 from pipeline.errors import GatecastError
+from pipeline.forecaster import Forecaster
 from pipeline.metrics import rounded
 from pipeline.storage import read_json, write_json
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--soak", type=float, metavar="MINUTES")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     parser.add_argument("--models", type=Path, default=Path("models/trained"))
-    parser.add_argument("--cell", help="whose model is asked; else what serve.cell says")
+    parser.add_argument("--cell", help="whose model is asked first; else what serve.cell says")
     parser.add_argument("--data", type=Path, default=Path("data/raw/co2.csv"))
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work/serving"))
     parser.add_argument("--results", type=Path, default=FOUND, help="a page of another name is written beside")
@@ -59,7 +60,7 @@ def main() -> None:
     try:
         if not args.page:
             models = args.models.resolve()
-            cell = args.cell or decided_cell(models.parent / "comparison", "served")
+            cell = asked_cell(models, args.cell or decided_cell(models.parent / "comparison", "served"))
             plan = Plan(models, cell, args.data.resolve(), args.work.resolve(), CLIENTS, args.seconds, args.rounds)
             if args.soak is not None:
                 record({"soak": {**soak(plan, args.soak), **made()}}, args.results)
@@ -74,6 +75,26 @@ def main() -> None:
             write_page(args.results, page)
     except GatecastError as error:
         sys.exit(f"error: {error}")
+
+
+def asked_cell(models: Path, first: str) -> str:
+    """The cell whose model is asked: the first whose network takes the history alone, as all that is sent is one.
+
+    Args:
+        models: folder of bundles.
+        first: is asked if it can be.
+
+    Raises:
+        GatecastError: there is none.
+    """
+    told = {}
+    for cell in dict.fromkeys([first, *sorted(folder.name for folder in models.iterdir() if folder.is_dir())]):
+        spec = Forecaster.load(models / cell).spec
+        told[cell] = list(spec.inputs.shapes(spec.context_length, spec.horizon))
+        if not told[cell]:
+            return cell
+    takes = "; ".join(f"{cell} takes {', '.join(names)} too" for cell, names in told.items())
+    raise GatecastError(f"{models}: none takes the history alone, and requests hold nothing else. Received: {takes}")
 
 
 def describe(plan: Plan) -> dict[str, Any]:

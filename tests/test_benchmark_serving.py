@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from server_models import trained
 
 from benchmarks import serve
 from benchmarks.serving.contenders import BATCHING, CONTENDERS, EMPTY, OWN, PEERS, Place
@@ -255,6 +257,16 @@ def test_windows_are_the_whole_ones_at_the_end_of_a_series(tmp_path: Path) -> No
         read_windows(tmp_path / "a.csv", 2, 2)
     with pytest.raises(GatecastError, match="Received: 3 rows"):
         read_windows(tmp_path / "a.csv", 20, 2)
+
+
+def test_a_model_is_asked_that_takes_the_history_alone(tmp_path: Path) -> None:
+    for name in ("shops", "gru"):
+        shutil.copytree(trained()[name], tmp_path / name)
+    assert serve.asked_cell(tmp_path, "gru") == "gru"
+    assert serve.asked_cell(tmp_path, "shops") == "gru"
+    shutil.rmtree(tmp_path / "gru")
+    with pytest.raises(GatecastError, match="Received: shops takes past, future, static_cat too"):
+        serve.asked_cell(tmp_path, "shops")
 
 
 SERVER = """
