@@ -10,6 +10,8 @@ from typing import Any
 UNKNOWN = 0  # the category of what training never saw
 COPIED_AT_LEAST = 1e-6  # share of a copied step that has to be observed; below it, the copy fades to 0
 
+Constants = tuple[float, ...]
+
 
 @dataclass(frozen=True)
 class Hparams:
@@ -68,13 +70,13 @@ class Inputs:
 
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
-    past_location: tuple[float, ...] = ()
-    past_scale: tuple[float, ...] = ()
+    past_location: Constants = ()
+    past_scale: Constants = ()
     categorical: tuple[str, ...] = ()
     categories: tuple[int, ...] = ()
     numeric: tuple[str, ...] = ()
-    numeric_location: tuple[float, ...] = ()
-    numeric_scale: tuple[float, ...] = ()
+    numeric_location: Constants = ()
+    numeric_scale: Constants = ()
 
     def shapes(self, context_length: int, horizon: int) -> dict[str, tuple[int, ...]]:
         """The arrays that the network takes beside `history` and `observed`, each with its shape after N."""
@@ -85,6 +87,17 @@ class Inputs:
             "static_num": (len(self.numeric),),
         }
         return {name: shape for name, shape in shapes.items() if shape[-1]}
+
+    def scaling(self) -> dict[str, tuple[Constants, Constants]]:
+        """What is subtracted from each array of numbers that the network takes, and what it is then divided by."""
+        ahead = len(self.future)
+        constants = {
+            "past": (self.past_location, self.past_scale),
+            "future": (self.past_location[-ahead:], self.past_scale[-ahead:]),
+            "static_num": (self.numeric_location, self.numeric_scale),
+        }
+        taken = self.shapes(1, 1)
+        return {name: pair for name, pair in constants.items() if name in taken}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from itertools import pairwise
 from math import expm1, log
 from pathlib import Path
@@ -104,17 +105,38 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
             Quantiles `[N, H, Q]` in the units of the history.
         """
         z, mask, location, scale = self._normalise(inputs["history"], inputs["observed"])
-        segments = self._segments(z, mask)
-        static = self._static(inputs, training)
-        states = self._encode(self._with_past(segments, inputs), static, training)
-        decoded = self._decode(states, self._future(inputs), static, training)
-        quantiles = _spread(self._quantiles(decoded), len(self.spec.quantiles) // 2)
-        if self.spec.hparams.head == "copy":
-            quantiles = quantiles + self._copied(decoded, segments)[:, :, None]
-        if self.spec.hparams.linear == "ridge":
-            quantiles = quantiles + self.linear(z)[:, :, None]
+        quantiles, _ = self.explain(z, mask, self.beside(inputs), training)
         forecast = ops.cast(quantiles, "float64") * scale[:, :, None] + location[:, :, None]
         return ops.expm1(forecast) if self.spec.hparams.transform == "log1p" else forecast
+
+    def beside(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs with numbers in units of the training part, in float32 and 0 where missing."""
+        return dict(inputs) | {name: _scaled(inputs[name], *pair) for name, pair in self.spec.inputs.scaling().items()}
+
+    def explain(self, z: Any, mask: Any, beside: Mapping[str, Any], training: bool | None = None) -> tuple[Any, Any]:
+        """Forecasts a window that is normalised already.
+
+        Args:
+            z: [N, used] normalised values in float32, 0 where nothing is observed.
+            mask: [N, used] what of them is observed.
+            beside: the other inputs, as `beside` gives them.
+            training: whether dropout is on.
+
+        Returns:
+            Quantiles [N, H, Q] in units of the window's scale, and how much of each past segment the copy takes for
+            each future one, [N, F, S] (None for no copy).
+        """
+        segments = self._segments(z, mask)
+        static = self._static(beside, training)
+        states = self._encode(self._with_past(segments, beside), static, training)
+        decoded = self._decode(states, self._future(beside), static, training)
+        quantiles, weights = _spread(self._quantiles(decoded), len(self.spec.quantiles) // 2), None
+        if self.spec.hparams.head == "copy":
+            weights = tf.nn.softmax(_flat(self.attention, decoded))  # the one of Keras warns of a single segment
+            quantiles = quantiles + self._copied(weights, segments)[:, :, None]
+        if self.spec.hparams.linear == "ridge":
+            quantiles = quantiles + self.linear(z)[:, :, None]
+        return quantiles, weights
 
     def normalise(self, history: Any, observed: Any) -> tuple[Any, Any, Any]:
         """Normalised values [N, used] of windows, their location and their scale [N, 1], as arrays."""
@@ -160,41 +182,38 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         parts = [ops.reshape(ops.pad(part, ((0, 0), (missing, 0))), shape) for part in (z, mask)]
         return ops.concatenate(parts, axis=2)
 
-    def _with_past(self, segments: Any, inputs: dict[str, Any]) -> Any:
+    def _with_past(self, segments: Any, beside: Mapping[str, Any]) -> Any:
         """The segments, with those of the covariates beside them."""
         spec, past = self.spec, self.spec.inputs.past
         if not past:
             return segments
-        used = _scaled(inputs["past"], spec.inputs.past_location, spec.inputs.past_scale)
-        used = used[:, -spec.hparams.context_used :]
         length = spec.hparams.segment_length
         missing = spec.past_segments * length - spec.hparams.context_used
-        used = ops.pad(used, ((0, 0), (missing, 0), (0, 0)))
+        used = ops.pad(beside["past"][:, -spec.hparams.context_used :], ((0, 0), (missing, 0), (0, 0)))
         return ops.concatenate([segments, ops.reshape(used, (-1, spec.past_segments, length * len(past)))], axis=2)
 
-    def _future(self, inputs: dict[str, Any]) -> Any:
+    def _future(self, beside: Mapping[str, Any]) -> Any:
         """What each future segment is told of its own covariates: [N, F, units], or 0."""
         spec, count = self.spec, len(self.spec.inputs.future)
         if not count:
             return 0.0
-        scaling = (part[-count:] for part in (spec.inputs.past_location, spec.inputs.past_scale))
         length = spec.hparams.segment_length
         missing = spec.future_segments * length - spec.horizon
-        known = ops.pad(_scaled(inputs["future"], *scaling), ((0, 0), (0, missing), (0, 0)))
+        known = ops.pad(beside["future"], ((0, 0), (0, missing), (0, 0)))
         return self.future(ops.reshape(known, (-1, spec.future_segments, length * count)))
 
-    def _static(self, inputs: dict[str, Any], training: bool | None) -> Any:
+    def _static(self, beside: Mapping[str, Any], training: bool | None) -> Any:
         """What every segment is told of the series: [N, 1, units], or 0."""
         spec = self.spec.inputs
         total: Any = 0.0
         if spec.categorical:
-            codes = ops.cast(inputs["static_cat"], "int32")
+            codes = ops.cast(beside["static_cat"], "int32")
             # Unknown categories are met in training, or they would mean nothing afterwards.
             known = self.unknown(ops.ones_like(codes, dtype="float32"), training=training) > 0
             codes = ops.where(known, codes, UNKNOWN)
             total += sum(ops.take(table, codes[:, i], axis=0) for i, table in enumerate(self.categories))
         if spec.numeric:
-            total += self.static(_scaled(inputs["static_num"], spec.numeric_location, spec.numeric_scale))
+            total += self.static(beside["static_num"])
         return total[:, None, :] if spec.categorical or spec.numeric else total
 
     def _encode(self, segments: Any, static: Any, training: bool | None) -> list[list[Any]]:
@@ -221,10 +240,9 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         steps = spec.future_segments * spec.hparams.segment_length
         return ops.reshape(_flat(self.head, decoded), (-1, steps, len(spec.quantiles)))[:, : spec.horizon]
 
-    def _copied(self, decoded: Any, segments: Any) -> Any:
+    def _copied(self, weights: Any, segments: Any) -> Any:
         """A weighted copy of past segments for each future one, of what was observed in them: [N, H]."""
         spec, length = self.spec, self.spec.hparams.segment_length
-        weights = tf.nn.softmax(_flat(self.attention, decoded))  # the one of Keras warns of a single segment
         observed = ops.matmul(weights, segments[:, :, length:])
         copied = ops.matmul(weights, segments[:, :, :length]) / ops.maximum(observed, COPIED_AT_LEAST)
         return ops.reshape(copied, (-1, spec.future_segments * length))[:, : spec.horizon]

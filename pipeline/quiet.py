@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Before TensorFlow is loaded: the bits of a trained network depend on the first.
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
@@ -27,13 +28,27 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Inside the block a package cannot be imported, unless it was before."""
+    modules: dict[str, Any] = sys.modules
+    if package in modules:
+        yield
+        return
+    modules[package] = None
+    try:
+        yield
+    finally:
+        del modules[package]
+
+
 def load_tensorflow(threads: int) -> None:
     """Loads TensorFlow and fixes what the bits of its results depend on; to be called before anything uses it.
 
     Args:
         threads: of one operation; operations run one after the other.
     """
-    with quiet():
+    with quiet(), _hidden("sklearn"):  # Keras has wrappers for it, a fifth of the time that loading takes
         import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")  # it warns of a graph per network, which is what is meant

@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.export.networks import Constants, ExportNetwork, Floats, Window, calibrated, explain_all, scaling
+from pipeline.export.networks import ExportNetwork, Floats, calibrated, explain_all
 from pipeline.export.saved_model import SERVED, write_saved_model
-from pipeline.hparams import NetworkSpec
+from pipeline.hparams import Constants, NetworkSpec
 from pipeline.network import signature_of
 
 REST = "_rest"  # at the end of the name of a number's second part
@@ -84,12 +84,10 @@ class _Anchor:
 def _forecast(networks: Sequence[ExportNetwork], calibration: Floats, inputs: Mapping[str, Any]) -> dict[str, Any]:
     spec = networks[0].spec
     z, mask, anchor = _normalise(spec, inputs)
-    beside = {
-        name: _scaled((inputs[name], inputs[name + REST]), *constants) for name, constants in scaling(spec).items()
+    beside = dict(inputs) | {
+        name: _scaled((inputs[name], inputs[name + REST]), *pair) for name, pair in spec.inputs.scaling().items()
     }
-    if spec.inputs.categorical:
-        beside["static_cat"] = inputs["static_cat"]
-    quantiles, _ = explain_all(networks, Window(z, mask, beside))
+    quantiles, _ = explain_all(networks, z, mask, beside)
     high, rest = _scaled_back(spec, calibrated(tf.reduce_mean(quantiles, axis=0), calibration), anchor)
     return {"forecast": high, "forecast" + REST: rest}
 

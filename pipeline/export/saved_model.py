@@ -10,9 +10,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from pipeline.errors import BundleError
-from pipeline.export.networks import ExportNetwork, Floats, Window, calibrated, explain_all, scaling
+from pipeline.export.networks import ExportNetwork, Floats, calibrated, explain_all
 from pipeline.hparams import NetworkSpec
-from pipeline.network import _scaled, signature_of
+from pipeline.network import signature_of
 
 GRAPH = "saved_model.pb"
 DETAILS = "details"  # the signature with all outputs of the ONNX graph
@@ -89,10 +89,7 @@ def forecast(networks: Sequence[ExportNetwork], calibration: Floats, inputs: Ten
     """All outputs of the ONNX graph, by the same names: see `onnx_graph.build_graph`."""
     spec = networks[0].spec
     z, mask, location, scale = networks[0]._normalise(inputs["history"], inputs["observed"])
-    beside = {name: _scaled(inputs[name], *constants) for name, constants in scaling(spec).items()}
-    if spec.inputs.categorical:
-        beside["static_cat"] = inputs["static_cat"]
-    quantiles, weights = explain_all(networks, Window(z, mask, beside))
+    quantiles, weights = explain_all(networks, z, mask, networks[0].beside(inputs))
     members = tf.cast(quantiles, tf.float64)
     mean = tf.reduce_mean(members, axis=0)
     normalised = {"forecast": calibrated(mean, calibration), "uncalibrated": mean, "members": members}

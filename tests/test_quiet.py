@@ -1,0 +1,20 @@
+"""How TensorFlow is loaded."""
+
+import subprocess
+import sys
+
+LOADED = """
+import sys
+from pipeline.quiet import load_tensorflow
+load_tensorflow(1)
+assert "tensorflow" in sys.modules
+assert "sklearn" not in sys.modules
+import sklearn.base
+import keras
+keras.layers.GRU(2)
+"""
+
+
+def test_tensorflow_is_loaded_without_a_word_and_without_scikit_learn_which_can_be_loaded_after_it() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
