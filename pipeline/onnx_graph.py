@@ -56,7 +56,7 @@ def build_graph(
     named = [(f"member_{i}", weights) for i, weights in enumerate(members)]
     decoded = [_decoded(graph, spec, weights, name=name, window=window, beside=beside) for name, weights in named]
     pairs = [(name, weights, x) for (name, weights), x in zip(named, decoded, strict=True)]
-    heads = [_head(graph, spec, weights, name=name, decoded=x) for name, weights, x in pairs]
+    heads = [_dense(graph, weights, x, name=name, layer="head") for name, weights, x in pairs]
     copies = [_copy_weights(graph, spec, weights, name=name, decoded=x) for name, weights, x in pairs]
     shifts = [
         _shift(graph, spec, weights, name=name, share=share, window=window)
@@ -314,13 +314,6 @@ def _static(graph: _Graph, weights: Mapping[str, Array], *, name: str, beside: _
     return "" if not parts else parts[0] if len(parts) == 1 else g.add("Sum", *parts)
 
 
-def _head(graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, decoded: str) -> str:
-    """What one member's head gives: [1, N, F * segment_length, Q]."""
-    out = _dense(graph, weights, decoded, name=name, layer="head")
-    steps = spec.future_segments * spec.hparams.segment_length
-    return graph.add("Reshape", out, _whole(graph, 1, -1, steps, len(spec.quantiles)))
-
-
 def _copy_weights(graph: _Graph, spec: NetworkSpec, weights: Mapping[str, Array], *, name: str, decoded: str) -> str:
     """How much of each past segment one member copies into each future one: [N, F, S]; "" for no copy."""
     if spec.hparams.head != "copy":
@@ -391,15 +384,22 @@ def _recurrent(
 
 def _repeat(graph: _Graph, spec: NetworkSpec, state: str) -> str:
     """A state [1, N, units] once for each future segment: [1, N * F, units]."""
+    if spec.future_segments == 1:
+        return state
     per_row = graph.add("Reshape", state, _whole(graph, -1, 1, spec.hparams.units))
     repeated = graph.add("Expand", per_row, _whole(graph, 1, spec.future_segments, 1))
     return graph.add("Reshape", repeated, _whole(graph, 1, -1, spec.hparams.units))
 
 
 def _spread(graph: _Graph, spec: NetworkSpec, heads: Sequence[str], shifts: Sequence[str]) -> str:
-    """Quantiles [K, N, H, Q] that cannot cross: the median, and steps away from it that are never negative."""
+    """Quantiles [K, N, H, Q] that cannot cross: the median, and steps away from it that are never negative.
+
+    Made of what each member's head gives, [N * F, segment_length * Q].
+    """
     g, n, centre = graph, len(spec.quantiles), len(spec.quantiles) // 2
     raw = g.add("Concat", *heads, axis=0) if len(heads) > 1 else heads[0]
+    steps = spec.future_segments * spec.hparams.segment_length
+    raw = g.add("Reshape", raw, _whole(g, len(heads), -1, steps, n))
     raw = g.add("Slice", raw, _whole(g, 0), _whole(g, spec.horizon), _whole(g, 2))
     median = g.add("Slice", raw, _whole(g, centre), _whole(g, centre + 1), _whole(g, 3))
     quantile, step = np.arange(n)[None, :], np.arange(n)[:, None]

@@ -23,7 +23,7 @@ from pipeline.bundle import save_bundle
 from pipeline.errors import BundleError
 from pipeline.export import building, parity
 from pipeline.export.litert import save_litert
-from pipeline.export.networks import ExportNetwork, Source, load_source
+from pipeline.export.networks import Source, load_source, portable
 from pipeline.export.parity import BATCHES, COMPARED, Difference, check, deviations, differences, examples
 from pipeline.export.runtimes import Run, run_keras, run_litert, run_onnx, run_saved_model
 from pipeline.export.saved_model import refuse_gpu_ops, save_saved_model
@@ -122,7 +122,7 @@ def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     source = Source(folder, spec, {}, untrained(spec), offsets(spec))
     graph = build_graph(spec, [network_weights(network) for network in source.networks], source.calibration)
     forecaster = Forecaster.from_graph(graph, spec, {})
-    networks = [ExportNetwork(network) for network in source.networks]
+    networks = [portable(network) for network in source.networks]
     save_saved_model(networks, source.calibration, folder / "model")
     save_litert(networks, source.calibration, folder / "model.tflite")
     runs = {"keras": run_keras(source), "onnx": run_onnx(forecaster)}
@@ -332,7 +332,7 @@ def test_a_model_that_runs_on_gpus_alone_is_refused(tmp_path: Path) -> None:
 
 def test_recurrent_layers_leave_cudnn_alone() -> None:
     (network,) = untrained(build_spec("lstm", layers=2), seeds=(1,))
-    assert [layer.use_cudnn for layer in ExportNetwork(network).recurrent] == [False, False]
+    assert [layer.use_cudnn for layer in portable(network).recurrent] == [False, False]
 
 
 @pytest.mark.parametrize("name", ["seed-12.keras", "training.json", "forecaster.onnx"])

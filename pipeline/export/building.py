@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.bundle import DESCRIPTION, GRAPH
 from pipeline.ensemble import PARITY
 from pipeline.export.litert import save_litert
-from pipeline.export.networks import ExportNetwork, load_source
+from pipeline.export.networks import load_source, portable
 from pipeline.export.parity import BATCHES, check, differences, examples, latencies_ms
 from pipeline.export.runtimes import run_keras, run_litert, run_onnx, run_saved_model
 from pipeline.export.saved_model import save_saved_model
@@ -33,7 +33,7 @@ def export_bundle(trained: Path, windows: Windows, out: Path) -> None:
     """
     source, forecaster = load_source(trained), Forecaster.load(trained)
     name = source.meta["name"]
-    networks = [ExportNetwork(network) for network in source.networks]
+    networks = [portable(network) for network in source.networks]
     with replacing(out) as beside:
         model, file = beside / name / str(VERSION), beside / f"{name}.tflite"
         model.mkdir(parents=True)

@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.export.networks import ExportNetwork, Floats, calibrated, explain_all
+from pipeline.export.networks import Floats, calibrated, explain_all
 from pipeline.export.saved_model import SERVED, write_saved_model
 from pipeline.hparams import Constants, NetworkSpec
-from pipeline.network import signature_of
+from pipeline.network import SegmentNetwork, signature_of
 
 REST = "_rest"  # at the end of the name of a number's second part
 LARGEST = float(np.finfo(np.float32).max)
@@ -30,7 +30,7 @@ NEAR = 0.5  # ratios nearer to 1 go through log1p, others through the logarithm 
 Parts = tuple[Any, Any]
 
 
-def save_litert(networks: Sequence[ExportNetwork], calibration: Floats, path: Path) -> None:
+def save_litert(networks: Sequence[SegmentNetwork], calibration: Floats, path: Path) -> None:
     """Writes the LiteRT file of an ensemble.
 
     Its one signature takes one window: `history [1, C]` and `history_rest [1, C]`, their sum the values, `observed
@@ -81,7 +81,7 @@ class _Anchor:
     scale: Any
 
 
-def _forecast(networks: Sequence[ExportNetwork], calibration: Floats, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _forecast(networks: Sequence[SegmentNetwork], calibration: Floats, inputs: Mapping[str, Any]) -> dict[str, Any]:
     spec = networks[0].spec
     z, mask, anchor = _normalise(spec, inputs)
     beside = dict(inputs) | {

@@ -41,22 +41,17 @@ class Source:
     calibration: Floats
 
 
-class ExportNetwork(SegmentNetwork):
-    """A network that any device runs.
-
-    Args:
-        network: whose weights it takes.
-    """
-
-    def __init__(self, network: SegmentNetwork) -> None:
-        super().__init__(network.spec)
-        for layer in self.recurrent:
-            layer.use_cudnn = False  # or what is exported on a GPU has CudnnRNNV3 in it, and runs nowhere else
-            layer.unroll = network.spec.past_segments <= UNROLLED
-        self.set_weights(network.get_weights())
+def portable(network: SegmentNetwork) -> SegmentNetwork:
+    """The same network, which any device runs once it is exported."""
+    same = SegmentNetwork(network.spec)
+    for layer in same.recurrent:
+        layer.use_cudnn = False  # or what is exported on a GPU has CudnnRNNV3 in it, and runs nowhere else
+        layer.unroll = network.spec.past_segments <= UNROLLED
+    same.set_weights(network.get_weights())
+    return same
 
 
-def explain_all(networks: Sequence[ExportNetwork], z: Any, mask: Any, beside: Mapping[str, Any]) -> tuple[Any, Any]:
+def explain_all(networks: Sequence[SegmentNetwork], z: Any, mask: Any, beside: Mapping[str, Any]) -> tuple[Any, Any]:
     """Quantiles of all networks [K, N, H, Q], and the mean of their copy weights [N, F, S] (None for no copy)."""
     quantiles, weights = zip(*(network.explain(z, mask, beside) for network in networks), strict=True)
     shares = [share for share in weights if share is not None]

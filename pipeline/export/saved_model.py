@@ -10,9 +10,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from pipeline.errors import BundleError
-from pipeline.export.networks import ExportNetwork, Floats, calibrated, explain_all
+from pipeline.export.networks import Floats, calibrated, explain_all
 from pipeline.hparams import NetworkSpec
-from pipeline.network import signature_of
+from pipeline.network import SegmentNetwork, signature_of
 
 GRAPH = "saved_model.pb"
 DETAILS = "details"  # the signature with all outputs of the ONNX graph
@@ -22,7 +22,7 @@ ALONG_CONTEXT = ("history", "observed", "past")
 Tensors = Mapping[str, Any]
 
 
-def save_saved_model(networks: Sequence[ExportNetwork], calibration: Floats, folder: Path) -> None:
+def save_saved_model(networks: Sequence[SegmentNetwork], calibration: Floats, folder: Path) -> None:
     """Writes the SavedModel of an ensemble.
 
     Its signatures take `history [N, steps]` of any length, `observed [N, steps]`, and what the network takes beside
@@ -55,7 +55,7 @@ def save_saved_model(networks: Sequence[ExportNetwork], calibration: Floats, fol
 
 
 def write_saved_model(
-    networks: Sequence[ExportNetwork], functions: Mapping[str, Any], signature: Tensors, folder: Path
+    networks: Sequence[SegmentNetwork], functions: Mapping[str, Any], signature: Tensors, folder: Path
 ) -> None:
     """Writes functions of networks as the signatures of a SavedModel.
 
@@ -85,7 +85,7 @@ def refuse_gpu_ops(folder: Path) -> None:
         raise BundleError(f"{folder / GRAPH} runs on GPUs alone. Received: {', '.join(foreign)}; export it on a CPU")
 
 
-def forecast(networks: Sequence[ExportNetwork], calibration: Floats, inputs: Tensors) -> dict[str, Any]:
+def forecast(networks: Sequence[SegmentNetwork], calibration: Floats, inputs: Tensors) -> dict[str, Any]:
     """All outputs of the ONNX graph, by the same names: see `onnx_graph.build_graph`."""
     spec = networks[0].spec
     z, mask, location, scale = networks[0]._normalise(inputs["history"], inputs["observed"])
