@@ -28,9 +28,9 @@ from benchmarks.serving.figures import MANY
 from benchmarks.serving.measuring import Plan, measure
 from benchmarks.serving.page import render_page
 from benchmarks.serving.soak import soak
+from pipeline.bundle import load_bundle
 from pipeline.cli import decided_cell
 from pipeline.errors import GatecastError
-from pipeline.forecaster import Forecaster
 from pipeline.metrics import rounded
 from pipeline.storage import read_json, write_json
 
@@ -89,7 +89,7 @@ def asked_cell(models: Path, first: str) -> str:
     """
     told = {}
     for cell in dict.fromkeys([first, *sorted(folder.name for folder in models.iterdir() if folder.is_dir())]):
-        spec = Forecaster.load(models / cell).spec
+        spec = load_bundle(models / cell).spec
         told[cell] = list(spec.inputs.shapes(spec.context_length, spec.horizon))
         if not told[cell]:
             return cell

@@ -233,14 +233,14 @@ def _beside(graph: _Graph, spec: NetworkSpec) -> _Beside:
     future, numeric = "", ""
     if inputs.future:
         count, length = len(inputs.future), spec.hparams.segment_length
-        known = _scaled(g, "future", inputs.past_location[-count:], inputs.past_scale[-count:])
+        known = _scaled(g, "future", *inputs.scaling()["future"])
         missing = spec.future_segments * length - spec.horizon
         known = g.add("Pad", known, _whole(g, 0, 0, 0, 0, missing, 0)) if missing else known
         future = g.add("Reshape", known, _whole(g, -1, length * count))
     columns = range(len(inputs.categorical))
     categories = [g.add("Gather", "static_cat", g.constant(np.array(i, np.int64)), axis=1) for i in columns]
     if inputs.numeric:
-        numeric = _scaled(g, "static_num", inputs.numeric_location, inputs.numeric_scale)
+        numeric = _scaled(g, "static_num", *inputs.scaling()["static_num"])
     return _Beside(_batch_shape(g), future, categories, numeric)
 
 
@@ -249,7 +249,7 @@ def _past(graph: _Graph, spec: NetworkSpec) -> list[str]:
     g, h, count = graph, spec.hparams, len(spec.inputs.past)
     if not count:
         return []
-    used = _scaled(g, _tail(g, spec, "past"), spec.inputs.past_location, spec.inputs.past_scale)
+    used = _scaled(g, _tail(g, spec, "past"), *spec.inputs.scaling()["past"])
     missing = spec.past_segments * h.segment_length - h.context_used
     used = g.add("Pad", used, _whole(g, 0, missing, 0, 0, 0, 0)) if missing else used
     return [g.add("Reshape", used, _whole(g, -1, spec.past_segments, h.segment_length * count))]
