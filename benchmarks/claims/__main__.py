@@ -2,6 +2,7 @@
 
     python -m benchmarks.claims                    all of them; a run that was stopped goes on
     python -m benchmarks.claims lengths noise      some of them
+    python -m benchmarks.claims --seeds 3          fewer networks, wider intervals; with more seeds later it goes on
     python -m benchmarks.claims --quick            tiny networks, to see that it runs; nothing is written down
     python -m benchmarks.claims --page             the page alone, from results/claims.json
 
@@ -32,6 +33,7 @@ from pipeline.storage import read_json, write_json
 
 FOUND = RESULTS / "claims.json"
 PAGE = HERE / "CLAIMS.md"
+LEAST_SEEDS = 3
 FULL = {"CPU": Plan(), "GPU": Plan(toy_steps=TOY_FULL_STEPS)}
 
 
@@ -43,13 +45,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CLAIMS))
     parser.add_argument("--quick", action="store_true", help="tiny networks; figures are printed, and mean nothing")
     parser.add_argument("--page", action="store_true", help="write the page alone")
+    parser.add_argument("--seeds", type=int, default=len(Plan.seeds), help="of each figure, at least 3; by default 5")
     parser.add_argument("--toy-steps", type=int, help="of a sequence; by default 20000 on a GPU and 4000 on a CPU")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
     args = parser.parse_args()
     try:
         if not args.page:
             names = known_names(args.names)
-            measure_claims(names, args.work.resolve(), quick=args.quick, toy_steps=args.toy_steps)
+            measure_claims(names, args.work.resolve(), args.seeds, quick=args.quick, toy_steps=args.toy_steps)
     except GatecastError as error:
         sys.exit(f"error: {error}")
     if not args.quick:
@@ -68,18 +71,24 @@ def known_names(names: Sequence[str]) -> list[str]:
     return list(names or CLAIMS)
 
 
-def measure_claims(names: Sequence[str], works: Path, *, quick: bool, toy_steps: int | None) -> None:
+def measure_claims(names: Sequence[str], works: Path, seeds: int, *, quick: bool, toy_steps: int | None) -> None:
     """Measures claims one after the other; each result is printed and, unless quick, written down at once.
 
     Args:
         names: of the claims.
         works: the folder of benchmarks, for finished runs and with the searches.
+        seeds: of each figure.
         quick: tiny networks, whose results are not written down.
         toy_steps: of a sequence of the toy experiment; None for what the machine can do.
+
+    Raises:
+        GatecastError: there are fewer than three seeds.
     """
+    if seeds < LEAST_SEEDS:
+        raise GatecastError(f"--seeds: an interval takes some. Received: {seeds}; give {LEAST_SEEDS} or more")
     folder = works / "claims"
     device = Workshop(folder, works, Rehearsal()).device()
-    plan = QUICK if quick else FULL[device]
+    plan = QUICK if quick else replace(FULL[device], seeds=tuple(range(1, seeds + 1)))
     plan = plan if toy_steps is None else replace(plan, toy_steps=toy_steps)
     rehearsal = rehearse(names, plan)
     seconds = timedelta(seconds=round(rehearsal.expected_seconds()))
