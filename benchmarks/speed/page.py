@@ -135,10 +135,10 @@ def _peers(results: Json) -> str:
     rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (
         "All on one batch that is there already. Keras' loop is the same network in the same graph, with the recurrent "
-        "layers as Keras runs them and `keras.optimizers.Adam`. PyTorch's is the same network written for it "
-        "(`benchmarks/speed/torch_run.py`: `nn.LSTM` or `nn.GRU`, one step of it for each future segment, fused Adam, "
-        "`clip_grad_norm_`), run step by step as it is usual there; with the same weights it has been checked to give "
-        "the same forecast and the same loss."
+        "layers as Keras runs them, as they are in ours with an LSTM, and `keras.optimizers.Adam`. PyTorch's is the "
+        "same network written for it (`benchmarks/speed/torch_run.py`: `nn.LSTM` or `nn.GRU`, one step of it for each "
+        "future segment, fused Adam, `clip_grad_norm_`), run step by step as it is usual there; with the same weights "
+        "it has been checked to give the same forecast and the same loss."
     )
     return _section("The same network, by others", ["step", *columns], rows, note)
 
@@ -153,7 +153,8 @@ def _layers(results: Json) -> str:
                 rows.append(_row(f"{cell.upper()}-{LAYER.units}, {counted(threads)}", group, columns))
     note = (
         f"Forward and backward over {LAYER.steps} steps of {LAYER.inputs} inputs, {LAYER.batch} windows at a time; the "
-        "loss is of the final state. Ours is `pipeline/recurrence.py`, with the weights of the Keras layer."
+        "loss is of the final state. Ours is `pipeline/recurrence.py`, with the weights of the Keras layer; it has a "
+        "gradient of its own for the GRU alone, so that with an LSTM both are Keras' layer."
     )
     return _section("A recurrent layer alone", ["layer", *columns], rows, note)
 

@@ -43,7 +43,7 @@ def save_litert(networks: Sequence[SegmentNetwork], calibration: Floats, path: P
         path: to write.
     """
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def served(**inputs: Any) -> dict[str, Any]:
         return _forecast(networks, calibration, inputs)
 

@@ -24,7 +24,7 @@ Run = Callable[[Arrays], dict[str, Floats]]  # the inputs of `Forecaster.predict
 def run_keras(source: Source) -> Run:
     """The networks as Keras has them, compiled one by one: `members [K, N, H, Q]`."""
     signature = [signature_of(source.spec)]
-    compiled = [tf.function(network, input_signature=signature) for network in source.networks]
+    compiled = [tf.function(network, input_signature=signature, autograph=False) for network in source.networks]
     return lambda inputs: {"members": np.stack([call(dict(inputs)).numpy() for call in compiled])}
 
 

@@ -40,11 +40,11 @@ def save_saved_model(networks: Sequence[SegmentNetwork], calibration: Floats, fo
     """
     spec = networks[0].spec
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def details(**inputs: Any) -> dict[str, Any]:
         return forecast(networks, calibration, _to_context(spec, inputs))
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def served(**inputs: Any) -> dict[str, Any]:
         quantiles = details(**inputs)["forecast"]
         return {"forecast": quantiles, "mean": quantiles[:, :, len(spec.quantiles) // 2]}
