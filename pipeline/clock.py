@@ -21,9 +21,9 @@ def calendar_features(
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """Tells where times lie in the cycles that their frequency can show.
 
-    Times of day for steps shorter than a day, days of the week up to daily steps, and the time of the year for steps
-    shorter than a year, by the clock of the user's zone. Each cycle is given as sines and cosines of its first
-    harmonics: three of the week's tell its seven days apart.
+    Times of day for steps shorter than a day, days of the week for steps shorter than a week, and the time of the year
+    for steps shorter than a year, by the clock of the user's zone. Each cycle is given as sines and cosines of its
+    first harmonics: three of the week's tell its seven days apart.
 
     Args:
         ds: [T] grid times without a zone, or whole numbers.
@@ -54,6 +54,11 @@ def calendar_features(
     return names, np.stack(waves, axis=1).astype(np.float32)
 
 
+def has_calendar(freq: str | int) -> bool:
+    """Whether a frequency can show any cycle."""
+    return bool(_cycles(freq))
+
+
 @lru_cache
 def _cycles(freq: str | int) -> tuple[_Cycle, ...]:
     """The cycles that show at a frequency, each with its number of harmonics."""
@@ -67,7 +72,7 @@ def _find_cycles(freq: str | int) -> Iterator[_Cycle]:
     step = frequency.typical_step() / DAY_US  # in days
     if step < 1:
         yield "day", 3
-    if step < 1.5:  # business days, too
+    if step < 7:  # business days, too
         yield "week", 3
     if step < 200:
         yield "year", 3

@@ -123,15 +123,19 @@ def inputs_of(meta: Mapping[str, Any], hparams: Hparams, *, clock: tuple[str, ..
     )
 
 
-def describe(known: Known, train_lengths: Sequence[int], trained_on: Sequence[str]) -> dict[str, Any]:
+def describe(
+    known: Known, train_lengths: Sequence[int], ids: Sequence[str], trained_on: Sequence[int]
+) -> dict[str, Any]:
     """Names, vocabularies and the constants by which covariates are scaled, all of the training part.
 
     Args:
         known: the covariates.
-        train_lengths: steps of each series in the training part; a series without any is not looked at.
-        trained_on: the series with training windows; a network knows no other by its name.
+        train_lengths: steps of each series in the training part.
+        ids: names of the series.
+        trained_on: the series with training windows, by number. A network knows no other by its name, nor a category
+            that is theirs alone: what it was not trained on would be a random vector, and so is unknown.
     """
-    trained = [i for i, length in enumerate(train_lengths) if length]
+    trained = list(trained_on)
     values = known.cut(train_lengths).values
     past = _scaling(np.concatenate(values) if values else np.zeros((0, len(known.past))))
     numeric = _scaling(np.array([np.asarray(v)[trained] for v in known.numeric.values()]).reshape(-1, len(trained)).T)
@@ -144,7 +148,7 @@ def describe(known: Known, train_lengths: Sequence[int], trained_on: Sequence[st
             name: sorted({str(words[i]) for i in trained if words[i] is not None})
             for name, words in known.categorical.items()
         },
-        "identity": list(trained_on),
+        "identity": [ids[i] for i in trained],
         "numeric": list(known.numeric),
         "numeric_location": numeric[0],
         "numeric_scale": numeric[1],

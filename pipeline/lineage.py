@@ -14,21 +14,23 @@ from pipeline.windows import Windows
 
 
 def describe_data(windows: Windows, ids: Sequence[str], meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The series a network was trained on, their range in time and in value, and the vocabularies of their categories.
+    """The series of a network, the range in time and value of what it was trained on, and the vocabularies of their
+    categories.
 
     Args:
         windows: those it was trained on.
         ids: [S] the series.
         meta: of the part that the windows come from.
     """
-    observed = windows.values[np.isfinite(windows.values)]
+    observed = np.isfinite(windows.values) & windows.covered()
+    values, times = windows.values[observed], windows.covariates.ds[observed]
     levels = {"min": 0.0, "p01": 0.01, "p99": 0.99, "max": 1.0}
-    values = np.quantile(observed, list(levels.values())).tolist()
+    quantiles = np.quantile(values, list(levels.values())).tolist()
     return {
         "ids": list(ids),
         "vocabularies": {IDENTITY: meta["covariates"]["identity"], **meta["covariates"]["categorical"]},
-        "training_range": meta["range"],
-        "value_range": dict(zip(levels, values, strict=True)),
+        "training_range": {"start": str(times.min()), "end": str(times.max())},
+        "value_range": dict(zip(levels, quantiles, strict=True)),
     }
 
 

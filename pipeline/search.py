@@ -111,7 +111,9 @@ def summarise(
     }
 
 
-def fit_space(space: SearchSpace, *, season_length: int, longest: int, lowest: float, series_count: int) -> SearchSpace:
+def fit_space(
+    space: SearchSpace, *, season_length: int, longest: int, lowest: float, series_count: int, calendar: bool
+) -> SearchSpace:
     """A space with what one data set leaves of its choices.
 
     Args:
@@ -120,6 +122,7 @@ def fit_space(space: SearchSpace, *, season_length: int, longest: int, lowest: f
         longest: the longest segment that makes sense, the longer of context and horizon.
         lowest: the lowest value observed; `log1p` is no choice where it is negative.
         series_count: of a single series an `embedding` says nothing, and is no choice.
+        calendar: whether the frequency shows any; where it does not, `auto` is no choice.
 
     Returns:
         The space with segment lengths in steps.
@@ -145,6 +148,8 @@ def fit_space(space: SearchSpace, *, season_length: int, longest: int, lowest: f
             )
     if series_count == 1:
         update["identity"] = ("none",)
+    if not calendar:
+        update["calendar"] = ("none",)
     return space.model_copy(update=update)
 
 

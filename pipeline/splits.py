@@ -89,7 +89,7 @@ def save_windows(
     shape: dict[str, Any] = {"context_length": params.context_length, "horizon": params.horizon}
     known = known or Known()
     places = np.searchsorted(starts_of(np.array(fit_lengths)), splits["training"], side="right") - 1
-    shape["covariates"] = describe(known, train_lengths, [ids[place] for place in np.unique(places)])
+    shape["covariates"] = describe(known, train_lengths, ids, np.unique(places).tolist())
     fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True)]
     refit = [cutoffs_from_end(max(params.min_context, 1), n - params.horizon, params.stride) for n in fit_lengths]
     log.info(
@@ -99,17 +99,20 @@ def save_windows(
         f"{len(series):,}",
     )
     with replacing(folder / "fit") as out:
-        described = {**meta, **shape, "range": _span(fit_times)}
-        _write_part(out, ids, fit_values, times=fit_times, meta=described, known=known.cut(fit_lengths))
+        _write_part(out, ids, fit_values, times=fit_times, meta={**meta, **shape}, known=known.cut(fit_lengths))
         np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
-        np.save(out / "loss_scale.npy", loss_scales(train_parts, season_length))
+        scales = loss_scales(train_parts, season_length)
+        np.save(out / "loss_scale.npy", scales)
+        # A series that is younger than the validation part, or was constant before it, has its unit from later.
+        scales = np.where(scales > 0, scales, loss_scales(fit_values, season_length))
+        np.save(out / "refit_scale.npy", scales)
         np.save(out / "train.npy", splits["training"])
         np.save(out / "val.npy", splits["validation"])
         np.save(out / "refit.npy", usable(fit_values, refit, params))
     with replacing(folder / "test") as out:
-        described = {**meta, **shape, "range": _span(times)}
-        _write_part(out, ids, series, times=times, meta=described, known=known)
+        _write_part(out, ids, series, times=times, meta={**meta, **shape}, known=known)
         np.save(out / "fit_lengths.npy", np.array(fit_lengths, np.int64))
+        np.save(out / "final_scale.npy", np.where(scales > 0, scales, loss_scales(series, season_length)))
         np.save(out / "test.npy", splits["test"])
 
 
@@ -148,12 +151,6 @@ def _write_part(
     save_covariates(known, meta["covariates"], out, count=len(ids))
     write_json(ids, out / "ids.json")
     write_json(meta, out / "meta.json")
-
-
-def _span(times: list[NDArray[Any]]) -> dict[str, str]:
-    """The first and the last timestamp of all series."""
-    some = [t for t in times if len(t)]
-    return {"start": str(min(t[0] for t in some)), "end": str(max(t[-1] for t in some))}
 
 
 def starts_of(lengths: Ints) -> Ints:

@@ -138,7 +138,7 @@ def refit_network(
     Args:
         spec: the network.
         windows: all of them are trained on.
-        loss_scale: [S] as `FitSet.loss_scale`.
+        loss_scale: [S] as `FitSet.refit_scale`.
         seed: as for `fit_network`.
         epochs: after which `fit_network` found its best.
         alpha: `Trained.alpha`.

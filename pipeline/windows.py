@@ -58,6 +58,13 @@ class Windows:
         span = self.positions[first + counts - 1] - self.positions[first] + 1
         return float(np.minimum(np.maximum(span / self.horizon, 1), counts).sum())
 
+    def covered(self) -> NDArray[np.bool_]:
+        """Which steps [T] lie in the context or the target of a window."""
+        edges = np.zeros(len(self.values) + 1, np.int64)
+        np.add.at(edges, self.positions - self.context_length, 1)
+        np.add.at(edges, self.positions + self.horizon, -1)
+        return np.cumsum(edges[:-1]) > 0
+
     def contexts(self, rows: slice | Ints = slice(None)) -> Floats:
         """The history [N, C] of the chosen windows; NaN is missing or before the series' start."""
         views: Floats = sliding_window_view(self.values, self.context_length)
@@ -94,8 +101,9 @@ class FitSet:
         val: windows whose targets lie in the validation part.
         refit: windows whose targets lie in either.
         loss_scale: [S] unit of each series in the training loss, of `splits.loss_scales` (0: it never changes).
+        refit_scale: [S] the same, and of a series that has none there that of the fit part.
         history: for each series its values before the validation part, which scale MASE there.
-        meta: frequency, time zone and range of the fit part.
+        meta: frequency, time zone, lengths of windows, what the covariates are.
     """
 
     ids: list[str]
@@ -103,6 +111,7 @@ class FitSet:
     val: Windows
     refit: Windows
     loss_scale: Floats
+    refit_scale: Floats
     history: list[Floats]
     meta: dict[str, Any]
 
@@ -143,6 +152,7 @@ def load_fit(folder: Path) -> FitSet:
         val=part.windows(np.load(folder / "val.npy")),
         refit=part.windows(np.load(folder / "refit.npy")),
         loss_scale=np.load(folder / "loss_scale.npy"),
+        refit_scale=np.load(folder / "refit_scale.npy"),
         history=part.beginnings(train_lengths),
         meta=part.meta,
     )
@@ -156,18 +166,21 @@ def load_test(folder: Path) -> TestSet:
     return TestSet(ids=part.ids, windows=windows, ds=windows.covariates.ds, history=history, meta=part.meta)
 
 
-def load_everything(folder: Path, params: WindowParams) -> Windows:
+def load_everything(folder: Path, params: WindowParams) -> tuple[Windows, Floats]:
     """All windows of all series, those of the test part too, for a network that is served and never evaluated.
 
     Args:
         folder: the `test` part.
         params: as for `save_windows`.
+
+    Returns:
+        The windows, and [S] as `FitSet.refit_scale`, of a series that has none there that of all its values.
     """
     part = _read_part(folder)
     series = part.beginnings(part.lengths)
     last = part.lengths - params.horizon
     positions = [cutoffs_from_end(max(params.min_context, 1), int(end), params.stride) for end in last]
-    return part.windows(usable(series, positions, params))
+    return part.windows(usable(series, positions, params)), np.load(folder / "final_scale.npy")
 
 
 @dataclass(frozen=True)

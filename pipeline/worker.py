@@ -22,7 +22,7 @@ from pipeline.params import TrainParams, WindowParams
 from pipeline.quiet import load_tensorflow
 from pipeline.search import Outcome, Proposal, hparams_of
 from pipeline.storage import read_json, replacing, write_json
-from pipeline.windows import FitSet, Windows, load_everything, load_fit
+from pipeline.windows import FitSet, Floats, Windows, load_everything, load_fit
 
 if TYPE_CHECKING:
     from pipeline.network import SegmentNetwork
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PARITY_WINDOWS = 64  # validation windows on which the bundle is compared with Keras
 
 _fit: FitSet
-_all: Windows
+_all: tuple[Windows, Floats]
 
 
 def prepare(folder: Path, threads: int) -> None:
@@ -111,7 +111,7 @@ def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) ->
     found = {"best_epoch": trained.best_epoch, "alpha": trained.alpha}
     if params.refit != "none":
         keras.backend.clear_session()
-        network = refit_network(spec, _fit.refit, _fit.loss_scale, **_rule(params, seed, found))
+        network = refit_network(spec, _fit.refit, _fit.refit_scale, **_rule(params, seed, found))
     _save(network, seed, _fit.val, folder)
     result = {
         "seed": seed,
@@ -151,8 +151,8 @@ def run_final(
     from pipeline.training import refit_network
 
     keras.backend.clear_session()
-    network = refit_network(spec, _all, _fit.loss_scale, **_rule(params, seed, found))
-    _save(network, seed, _all, folder)
+    network = refit_network(spec, *_all, **_rule(params, seed, found))
+    _save(network, seed, _all[0], folder)
     result = {"seed": seed, "epochs": found["best_epoch"], "parameters": int(network.count_params())}
     write_json(result, record)
     return result

@@ -28,7 +28,7 @@ SHOPS: dict[str, tuple[int, int, Any, Any, Any]] = {
     "a": (0, 140, "Ulm", "big", 40),
     "b": (25, 120, "Bonn", None, 70.5),
     "c": (10, 95, "Ulm", "small", None),
-    "d": (60, 30, "Rome", "big", 9000),  # too short to be trained on
+    "d": (60, 40, "Rome", "big", 9000),  # some steps before the validation part, but too few for a window
 }
 
 

@@ -109,8 +109,8 @@ def test_three_harmonics_tell_seven_weekdays_apart_linearly() -> None:
     ("freqs", "cycles"),
     [
         (["15min", "h", "6h"], {"day", "week", "year"}),
-        (["D", "B"], {"week", "year"}),
-        (["2D", "W-SUN", "W-THU", "W-FRI", "MS", "ME", "QS-FEB", "QE-JAN", "2QS"], {"year"}),
+        (["D", "B", "2D", "6D"], {"week", "year"}),
+        (["7D", "W-SUN", "W-THU", "W-FRI", "MS", "ME", "QS-FEB", "QE-JAN", "2QS"], {"year"}),
         (["YS", "YE", "YS-FEB", "YE-JAN", "2YS", "12MS"], set()),
     ],
 )

@@ -157,7 +157,7 @@ def test_nothing_is_known_before_its_time(column: str, shops: Project, tmp_path:
 def test_scales_of_what_says_nothing_are_harmless() -> None:
     values = [np.column_stack([np.full(9, 3.0), np.full(9, np.nan), np.arange(9.0)])]
     known = Known(("same", "absent", "counts"), (), values, {}, {"none": np.array([np.nan])})
-    described = describe(known, [8], [])
+    described = describe(known, [8], ["a"], [0])
     assert described["past_location"] == [3.0, 0.0, 3.5]
     assert described["past_scale"] == [1.0, 1.0, pytest.approx(np.std(np.arange(8)))]
     assert (described["numeric_location"], described["numeric_scale"]) == ([0.0], [1.0])

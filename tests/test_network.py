@@ -50,6 +50,7 @@ def corners(space: SearchSpace) -> list[dict[str, Any]]:
         longest=max(window.context_length, window.horizon),
         lowest=0.0,
         series_count=2,
+        calendar=True,
     )
     ends = {}
     for name in ("segment_length", "layers", "location", "transform", "head", "linear"):

@@ -92,7 +92,7 @@ def test_a_refit_serves_networks_of_training_and_validation_part(projects: dict[
     told = read_json(project.folder / TRAINED / "training.json")["seeds"]
     for seed in SEEDS[1:]:
         found = {"epochs": told[str(seed)]["best_epoch"], "alpha": told[str(seed)]["alpha"]}
-        again = refit_network(spec, project.fit.refit, project.fit.loss_scale, seed=seed, **found, **RULE)
+        again = refit_network(spec, project.fit.refit, project.fit.refit_scale, seed=seed, **found, **RULE)
         assert equal(served[seed], network_weights(again))
     assert len(project.fit.refit) > len(project.fit.train)
     for name in ("none", "other"):
@@ -141,12 +141,12 @@ def test_the_final_networks_have_seen_the_very_last_step(projects: dict[str, Pro
 
 def test_the_final_networks_are_trained_by_the_rule_that_validation_found(projects: dict[str, Project]) -> None:
     project = projects["all"]
-    windows = load_everything(project.folder / "data/windows/test", WINDOW)
+    windows, scale = load_everything(project.folder / "data/windows/test", WINDOW)
     assert windows.positions.max() + WINDOW.horizon == len(windows.values)
     told = read_json(project.folder / TRAINED / "training.json")["seeds"]["2"]
     found = {"epochs": told["best_epoch"], "alpha": told["alpha"]}
     spec = project.fit.spec("gru", QUANTILES, TUNED)
-    again = refit_network(spec, windows, project.fit.loss_scale, seed=2, **found, **RULE)
+    again = refit_network(spec, windows, scale, seed=2, **found, **RULE)
     assert equal(network_weights(again), served_weights(project.folder / FINAL)[2])
 
 

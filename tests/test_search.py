@@ -187,10 +187,18 @@ def test_a_search_in_which_nothing_completes_is_an_error_with_the_first_reason(t
 
 
 def fitted(
-    season_length: int = 24, longest: int = 336, *, lowest: float = 0.0, series: int = 3, **choices: Any
+    season_length: int = 24,
+    longest: int = 336,
+    *,
+    lowest: float = 0.0,
+    series: int = 3,
+    clock: bool = True,
+    **choices: Any,
 ) -> SearchSpace:
     space = SPACE.model_copy(update=choices)
-    return fit_space(space, season_length=season_length, longest=longest, lowest=lowest, series_count=series)
+    return fit_space(
+        space, season_length=season_length, longest=longest, lowest=lowest, series_count=series, calendar=clock
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,6 +243,12 @@ def test_logarithms_are_no_choice_where_a_value_is_negative() -> None:
 def test_a_single_series_is_not_told_by_its_name(choices: tuple[str, ...]) -> None:
     assert fitted(series=1, identity=choices).identity == ("none",)
     assert fitted(series=2, identity=choices).identity == choices
+
+
+@pytest.mark.parametrize("choices", [("none", "auto"), ("auto",), ("none",)])
+def test_a_frequency_without_a_calendar_leaves_no_choice_of_it(choices: tuple[str, ...]) -> None:
+    assert fitted(clock=False, calendar=choices).calendar == ("none",)
+    assert fitted(calendar=choices).calendar == choices
 
 
 def test_segments_that_are_all_too_long_are_told_with_their_lengths() -> None:

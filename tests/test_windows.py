@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
 from pipeline.splits import loss_scales, save_windows, split_positions
-from pipeline.windows import Floats, load_fit, load_test
+from pipeline.windows import Floats, load_everything, load_fit, load_test
 
 
 @st.composite
@@ -97,6 +98,35 @@ def test_no_fit_window_touches_a_test_step(tmp_path: Path) -> None:
     series[0][-6:] = -1e9
     saved(series, SMALL, tmp_path)
     assert everything == b"".join(path.read_bytes() for path in sorted((tmp_path / "fit").iterdir()))
+
+
+def test_a_series_younger_than_the_parts_held_out_counts_once_networks_are_trained_on_them(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal
+    flat_before = np.concatenate([np.ones(30), noise(12)])
+    flat_before_test = np.concatenate([np.ones(36), noise(6)])
+    series = [noise(40), noise(13), flat_before, flat_before_test, np.ones(40)]
+    saved(series, SMALL, tmp_path)
+    fit = load_fit(tmp_path / "fit")
+    _, final_scale = load_everything(tmp_path / "test", SMALL)
+    scales = (fit.loss_scale, fit.refit_scale, final_scale)
+    assert [(scale > 0).tolist() for scale in scales] == [
+        [True, False, False, False, False],
+        [True, True, True, False, False],
+        [True, True, True, True, False],
+    ]
+    for earlier, later in pairwise(scales):  # what has a unit keeps it
+        np.testing.assert_array_equal(later[earlier > 0], earlier[earlier > 0])
+    assert 1 in fit.refit.series
+
+
+def test_covered_steps_are_those_of_some_context_or_target(tmp_path: Path) -> None:
+    saved(numbered(30, 14, 40), SMALL, tmp_path)
+    fit = load_fit(tmp_path / "fit")
+    for windows in (fit.train, fit.val, fit.refit):
+        shown = np.concatenate([windows.contexts().ravel(), windows.targets().ravel()])
+        covered = windows.values[windows.covered()]
+        assert set(covered[np.isfinite(covered)]) == set(shown[np.isfinite(shown)])
+    assert fit.train.covered().sum() < fit.refit.covered().sum()
 
 
 @given(st.integers(0, 29), st.floats(-1e6, 1e6))

@@ -33,7 +33,7 @@ def main() -> None:
     trained = Path(f"models/trained/{cell}")
     evaluated, training = Forecaster.load(trained), read_json(trained / "training.json")
     spec, test = evaluated.spec, load_test(TEST)
-    windows = load_everything(TEST, params.window)
+    windows, _ = load_everything(TEST, params.window)
     rule = params.train.model_dump(mode="json", include={"max_epochs", "windows_per_epoch"})
     values = {"spec": spec.to_json(), "rule": rule, "seeds": training["seeds"], "threads": params.compute.threads}
     values["window"] = params.window.model_dump()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.clock import has_calendar
 from pipeline.executor import Workers, workers
 from pipeline.params import Params, load_params
 from pipeline.progress import Progress
@@ -29,6 +30,7 @@ def main() -> None:
         longest=max(fit.train.context_length, fit.train.horizon),
         lowest=float(np.nanmin(fit.train.values)),
         series_count=len(fit.ids),
+        calendar=has_calendar(fit.meta["freq"]),
     )
     budgetless = tune.model_dump(
         mode="json", exclude={"space", "max_trials"}
