@@ -1,6 +1,7 @@
 """How often the tests of `pipeline.significance` find a difference, where there is none and where there is one.
 
-    python -m benchmarks.significance            2,000 repetitions of each shape, about 10 minutes on one core
+    python -m benchmarks.significance            2,000 repetitions of each shape, about 15 minutes on one core
+    python -m benchmarks.significance --page     the page alone, from results/significance.json
 
 The losses of two models at overlapping cutoffs are made of shocks that both forecasts meet for a whole horizon, of
 autocorrelation 0 and .5, and of what every seed adds of its own. What the methods reject at 5 % is written to
@@ -19,10 +20,11 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
-from benchmarks.pages import save_page
+from benchmarks.pages import read_results, save_page
 from pipeline.significance import (
     HORIZONS_NEEDED,
     LEVEL,
+    RESAMPLES,
     Floats,
     bootstrap_interval,
     diebold_mariano,
@@ -36,6 +38,25 @@ HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "significance.json", HERE / "SIGNIFICANCE.md"
 SEEDS = 5
 EFFECTS = (0.0, 0.02, 0.05, 0.1)
+FEW_RESAMPLES = 200  # of a bootstrap, of which there are thousands here
+
+INTRODUCTION = """\
+# How often a difference is found
+
+Share of simulated comparisons in which a test at {level:.0f} % finds a difference between two models of {seeds}
+networks each: first, of {repetitions:,} comparisons, where there is none (a good test stays near {level:.0f} %), in the
+columns *ours*, *DM-HLN* and *block bootstrap*; then, of {power_repetitions:,}, where one is worse. A bootstrap has
+{resamples:,} resamples here, and {usual:,} in the pipeline. Made by `python -m benchmarks.significance`.
+"""
+READING = """\
+Where there is no difference, the expected errors of the models are equal but not those of the networks at hand: here as
+in training, each seed adds something of its own. *Ours* has a variance for that. DM-HLN is given the networks' mean
+losses and takes the networks as they are, so that what the seeds did is a difference to it, the more so the more
+windows there are: its column shows how often it is wrong about the models, not about these networks. The block
+bootstrap draws networks too, but the variance among five drawn from five is four fifths of theirs on average. With few
+horizons' worth of cutoffs both take what successive cutoffs share for less than it is. The pipeline decides on *ours*
+alone; the two others stand beside it.
+"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +148,7 @@ def rejections(
     repetitions: int,
     effect: float = 0.0,
     only: tuple[str, ...] = ("decides",),
-    resamples: int = 200,
+    resamples: int = FEW_RESAMPLES,
 ) -> dict[str, float]:
     """The share of repetitions in which each method finds a difference at 5 %."""
     tests = {name: test for name, test in methods(shape, resamples=resamples).items() if name in only}
@@ -141,7 +162,8 @@ def rejections(
 
 def measure(repetitions: int) -> dict[str, Any]:
     """All shapes, correlations and effects."""
-    rows = []
+    rows, counts = [], {"repetitions": repetitions, "power_repetitions": max(200, repetitions // 5)}
+    counts |= {"resamples": FEW_RESAMPLES, "seeds": SEEDS}
     for shape in SHAPES:
         for correlation in (0.0, 0.5) if shape.horizon else (0.0,):
             null = rejections(
@@ -152,46 +174,50 @@ def measure(repetitions: int) -> dict[str, Any]:
             )
             power = {
                 str(effect): rejections(
-                    shape, correlation=correlation, repetitions=max(200, repetitions // 5), effect=effect
+                    shape, correlation=correlation, repetitions=counts["power_repetitions"], effect=effect
                 )["decides"]
                 for effect in EFFECTS[1:]
             }
             row = {"shape": shape.name, "allowed": shape.allowed, "correlation": correlation, "null": null}
             rows.append({**row, "power": power})
-            print(render({"repetitions": repetitions, "rows": rows[-1:]}).splitlines()[-2], flush=True)
-    return {"repetitions": repetitions, "seeds": SEEDS, "rows": rows}
+            print(" ".join(_fields(rows[-1])), flush=True)
+    return {**counts, "rows": rows}
 
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
     header = ["test part", "AR(1)", "decided on", "ours", "DM-HLN", "block bootstrap"]
     rows = [header + [f"ours, {100 * effect:.0f} % worse" for effect in EFFECTS[1:]]]
-    for row in result["rows"]:
-        null = [row["null"][name] for name in ("decides", "diebold_mariano", "bootstrap")]
-        shares = [f"{100 * share:.1f} %" for share in (*null, *row["power"].values())]
-        rows.append([row["shape"], f"{row['correlation']:g}", "yes" if row["allowed"] else "never", *shares])
-    return "\n".join(
-        [
-            "# How often a difference is found",
-            "",
-            f"Share of {result['repetitions']:,} repetitions in which a test at 5 % finds a difference between two",
-            "models of five networks each: first where there is none (a good test stays near 5 %), then where one is",
-            "worse. Made by `python -m benchmarks.significance`.",
-            "",
-            align_rows(rows),
-            "",
-        ]
-    )
+    rows += [_fields(row) for row in result["rows"]]
+    return "\n".join([INTRODUCTION.format(**result, level=100 * LEVEL, usual=RESAMPLES), align_rows(rows), READING])
+
+
+def _fields(row: dict[str, Any]) -> list[str]:
+    """A row of the table."""
+    null = [row["null"][name] for name in ("decides", "diebold_mariano", "bootstrap")]
+    shares = [f"{100 * share:.1f} %" for share in (*null, *row["power"].values())]
+    return [row["shape"], f"{row['correlation']:g}", "yes" if row["allowed"] else "never", *shares]
 
 
 def main() -> None:
     """Simulates and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.significance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--repetitions", type=int, default=2000)
-    start = time.monotonic()
-    result = measure(parser.parse_args().repetitions)
-    write_json({**result, "took_s": round(time.monotonic() - start)}, RESULT)
-    save_page(render(result), PAGE)
+    parser.add_argument("--page", action="store_true", help="write the page alone")
+    args = parser.parse_args()
+    if not args.page:
+        start = time.monotonic()
+        write_json({**measure(args.repetitions), "took_s": round(time.monotonic() - start)}, RESULT)
+    write_page(RESULT, PAGE)
+
+
+def write_page(results: Path, page: Path) -> None:
+    """Writes the page from the results."""
+    save_page(render(read_results(results, "python -m benchmarks.significance")), page)
 
 
 if __name__ == "__main__":

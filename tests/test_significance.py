@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -8,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.significance import SHAPES, draw, rejections, render
+from benchmarks.significance import PAGE, RESULT, SHAPES, draw, rejections, render
 from pipeline.significance import (
     Difference,
+    Needed,
     Term,
     bootstrap_interval,
+    corrected,
     cosines,
     diebold_mariano,
     holm,
@@ -219,9 +222,37 @@ def test_more_windows_or_seeds_are_told_only_where_they_help() -> None:
     assert times is not None
     assert by_windows.with_more(windows=times).decides(0.01)
     assert not by_windows.with_more(windows=times / 1.06).decides(0.01)
+    assert needed(by_windows, 0.01).together is None
     by_seeds = Difference(0.03, Term(1e-6, 10), (Term(4e-4, 4), Term(4e-4, 4)))
     assert needed(by_seeds, 0.01).windows is None
     assert needed(by_seeds, 0.01).seeds is not None
+
+
+def test_where_windows_and_seeds_each_leave_too_much_to_chance_more_of_both_are_told() -> None:
+    both = Difference(0.03, Term(2e-4, 10), (Term(1e-4, 4), Term(1e-4, 4)))
+    found = needed(both, 0.01)
+    assert (found.windows, found.seeds) == (None, None)
+    assert found.together is not None
+    assert both.with_more(windows=found.together, seeds=found.together).decides(0.01)
+    assert not both.with_more(windows=found.together / 1.06, seeds=found.together / 1.06).decides(0.01)
+
+
+def test_a_difference_at_the_limit_is_decided_by_no_number() -> None:
+    at_the_limit = Difference(0.01, Term(2e-4, 10), (Term(1e-4, 4), Term(1e-4, 4)))
+    assert needed(at_the_limit, 0.01) == Needed(None, None, None)
+
+
+def test_what_would_decide_one_of_several_pairs_counts_all_of_them() -> None:
+    alone = Difference(0.03, Term(8e-5, 10))
+    assert alone.decides(0.01)
+    assert needed(alone, 0.01).windows == 1.0
+    beside = [Difference(0.012, Term(8e-5, 10))] * 2
+    assert (corrected([alone, *beside], 0.01)[0] > 0.05).all()
+    times = needed(alone, 0.01, beside=beside).windows
+    assert times is not None
+    assert times > 1.0
+    more = [found.with_more(windows=times) for found in (alone, *beside)]
+    assert corrected(more, 0.01)[0][0] <= 0.05
 
 
 def allowed_shapes() -> list[tuple[str, float]]:
@@ -263,6 +294,14 @@ def test_the_page_shows_each_shape() -> None:
         "null": null,
         "power": {"0.02": 0.3, "0.05": 0.6, "0.1": 1.0},
     }
-    page = render({"repetitions": 2000, "rows": [row]})
+    counts = {"repetitions": 2000, "power_repetitions": 400, "resamples": 250, "seeds": 5}
+    page = " ".join(render({**counts, "rows": [row]}).split())
     assert "never" in page
     assert "20.0 %" in page
+    assert "of 2,000 comparisons, where there is none" in page
+    assert "of 400, where one is worse" in page
+    assert "has 250 resamples here, and 2,000 in the pipeline" in page
+
+
+def test_the_committed_page_is_made_of_the_committed_simulation() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render(json.loads(RESULT.read_text(encoding="utf-8")))

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny networks; figures are printed, and mean nothing")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     parser.add_argument("--seeds", type=int, default=len(Plan.seeds), help="of each figure, at least 3; by default 5")
-    parser.add_argument("--toy-steps", type=int, help="of a sequence; by default 20000 on a GPU and 4000 on a CPU")
+    parser.add_argument("--toy-steps", type=int, help="of a sequence; by default 20000 on a GPU and 1000 on a CPU")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
     args = parser.parse_args()
     try:

@@ -28,7 +28,7 @@ class Figure:
         value: with its 95 % interval, `lo` to `hi`.
         lo: of the interval.
         hi: of the interval.
-        n: repetitions of each side.
+        n: repetitions of each side, or the data sets that the interval is over.
         stance: `for` or `against` the claim, `open`, or `beside`: it decides nothing.
     """
 
@@ -54,13 +54,18 @@ class Result:
         figures: measured.
         setup: how, in a sentence or two.
         verdict: by the figures that decide.
-        seconds: of one core that its measurements took, those shared with other claims too.
+        spent: seconds of one core that each of its runs took, those shared with other claims too.
     """
 
     figures: tuple[Figure, ...]
     setup: str
     verdict: Verdict
-    seconds: float
+    spent: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """Of one core that all its runs took."""
+        return sum(self.spent.values())
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -69,7 +74,7 @@ class Result:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Result:
         """Reads what `to_json` gave."""
-        names = ("setup", "verdict", "seconds")
+        names = ("setup", "verdict", "spent")
         return cls(tuple(Figure(**figure) for figure in value["figures"]), **{name: value[name] for name in names})
 
 
@@ -115,6 +120,11 @@ def ratio_above(interval: Interval) -> Stance:
     """What an interval says to "this ratio is above 1"."""
     value, lo, hi = interval
     return ratio_below((1 / value, 1 / hi, 1 / lo))
+
+
+def near(interval: Interval, value: float) -> Stance:
+    """What an interval says to "this is `value`", give or take 2 %."""
+    return in_band(interval, (value / ALIKE, value * ALIKE))
 
 
 def in_band(interval: Interval, band: tuple[float, float]) -> Stance:

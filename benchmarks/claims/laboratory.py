@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks.benchmark import load_benchmark, names
 from benchmarks.claims import training
 from benchmarks.claims.runs import Cost, CostRun, Outcome, Run
 from benchmarks.claims.tasks import ETTM1
@@ -71,6 +72,49 @@ class Rehearsal:
         """About how long all of it takes."""
         trained = sum(run.expected_seconds() for run in self.runs) / PROCESSES
         return trained + sum(run.expected_seconds() for run in self.costs)
+
+
+class Tally:
+    """A laboratory that hands on what it is asked for, and remembers what every run took.
+
+    Args:
+        lab: where runs are made.
+
+    Attributes:
+        spent: seconds of one core by run; a name that begins with `cost` is of one that was measured alone.
+    """
+
+    def __init__(self, lab: Laboratory) -> None:
+        self._lab = lab
+        self.spent: dict[str, float] = {}
+
+    def train(self, runs: Sequence[Run]) -> list[Outcome]:
+        """The outcomes of runs, in their order."""
+        outcomes = self._lab.train(runs)
+        self._note("run", runs, outcomes)
+        return outcomes
+
+    def cost(self, runs: Sequence[CostRun]) -> list[Cost]:
+        """The costs of runs, in their order."""
+        costs = self._lab.cost(runs)
+        self._note("cost", runs, costs)
+        return costs
+
+    def ledgers(self) -> Ledgers:
+        """The searches that benchmarks have left."""
+        return self._lab.ledgers()
+
+    def _note(self, kind: str, runs: Sequence[Any], outcomes: Sequence[Any]) -> None:
+        for run, outcome in zip(runs, outcomes, strict=True):
+            key = hashlib.sha256(json.dumps(asdict(run), sort_keys=True).encode()).hexdigest()[:12]
+            self.spent[f"{kind}-{key}"] = round(outcome.seconds, 2)
+
+
+def time_of(spent: Mapping[str, float]) -> tuple[float, float]:
+    """Seconds of one core, and seconds in which two do the same: costs are measured one by one."""
+    alone = sum(seconds for run, seconds in spent.items() if run.startswith("cost"))
+    total = sum(spent.values())
+    return total, alone + (total - alone) / PROCESSES
 
 
 class Workshop:
@@ -168,6 +212,18 @@ def read_ledgers(works: Path) -> Ledgers:
     for path in sorted(works.glob("*/models/tuned/*.json")):
         found.setdefault(path.parents[2].name, {})[path.stem] = read_json(path)["trials"]
     return found
+
+
+def of_distinct_data(found: Ledgers) -> Ledgers:
+    """The searches, of those on one and the same file the first.
+
+    Args:
+        found: by data set; one that is no benchmark is taken to have data of its own.
+    """
+    kept: dict[str, str] = {}
+    for name in found:
+        kept.setdefault(load_benchmark(name).source.sha256 if name in names() else name, name)
+    return {name: found[name] for name in kept.values()}
 
 
 def describe(run: Run | CostRun) -> str:

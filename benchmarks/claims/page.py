@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.claims.catalogue import CLAIMS
 from benchmarks.claims.judging import Figure, Result
+from benchmarks.claims.laboratory import time_of
 from pipeline.tables import UNKNOWN, align_rows
 
 INTRODUCTION = """\
@@ -19,7 +20,9 @@ training examples and their order. Intervals are of single figures: one in twent
 A claim is taken as it is made, without conditions. It *holds* if every figure that decides is for it, it *does not
 hold* if none is and one is against it, it *depends* if some are for it and others are not, and was *not shown here* if
 all are open. A ratio whose whole interval is within 2 % of 1 is no difference, and against a claim of one. A deciding
-figure is for, against or open; the others stand beside. Minutes are of one core; what claims share counts in each.
+figure is for, against or open; the others stand beside. `n` is the number of seeds of each side; where a figure is over
+data sets, of these. Minutes are of one core, the searches for learning rates with them; what claims share counts in
+each.
 """
 
 
@@ -38,7 +41,12 @@ def render_page(results: Mapping[str, Any]) -> str:
             result = Result.from_json(found["result"])
             rows.append([claim.words, result.verdict, _range(result), _minutes(result.seconds)])
     sections = [_section(name, results[name]) for name in CLAIMS if name in results]
-    return "\n".join([INTRODUCTION, align_rows(rows), *sections]).rstrip("\n") + "\n"
+    return "\n".join([INTRODUCTION, align_rows(rows), *_total(results), *sections]).rstrip("\n") + "\n"
+
+
+def all_spent(results: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of one core by run, those that claims share once."""
+    return {run: seconds for found in results.values() for run, seconds in found["result"]["spent"].items()}
 
 
 def render_result(result: Result) -> str:
@@ -47,11 +55,19 @@ def render_result(result: Result) -> str:
     return "\n".join([*lines, f"  {result.verdict}"])
 
 
+def _total(results: Mapping[str, Any]) -> list[str]:
+    """How long all of it took, once all of it is there."""
+    if set(CLAIMS) - set(results):
+        return []
+    core, both = (seconds / 3600 for seconds in time_of(all_spent(results)))
+    return [f"All of it, what claims share once, took {core:.1f} hours of one core, which are {both:.1f} on two.", ""]
+
+
 def _section(name: str, found: Mapping[str, Any]) -> str:
     claim, result = CLAIMS[name], Result.from_json(found["result"])
     lines = [f"## {name}: {result.verdict}", "", f"**{claim.words}** {claim.said_by}", "", result.setup, ""]
     if result.figures:
-        rows = [["where", "what", "ours", "95 % interval", "seeds", "says"]]
+        rows = [["where", "what", "ours", "95 % interval", "n", "says"]]
         rows += [_row(figure) for figure in result.figures]
         lines += [align_rows(rows)]
     machine = found["machine"]
