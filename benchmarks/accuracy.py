@@ -16,7 +16,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from benchmarks.measuring import measure
 from benchmarks.report import render_differences, render_mean, render_result
 from benchmarks.sources import find_source
 from benchmarks.summaries import COVARIATES, ETTH1, mean_figures, relative_differences
+from benchmarks.walltime import SECONDS, forget, run_timed
 from pipeline.errors import GatecastError
 from pipeline.params import load_params
 from pipeline.storage import read_json, write_json
@@ -74,7 +74,7 @@ def measure_benchmark(benchmark: Benchmark, works: Path, split: str) -> Json:
         "date": datetime.now(UTC).date().isoformat(),
         "refit": params.train.refit,
         "tuned_on": benchmark.tuned_on,
-        "seconds": read_json(work / "seconds.json"),
+        "seconds": read_json(work / SECONDS),
         **measure(work, split),
     }
     if split == "test":
@@ -115,6 +115,7 @@ def prepare(benchmark: Benchmark, works: Path) -> Path:
     file, work = find_source(benchmark.source), works / benchmark.name
     if not is_current(benchmark, works):
         shutil.rmtree(work / "models", ignore_errors=True)
+        forget(work)
         work.mkdir(parents=True, exist_ok=True)
         with (work / "params.yaml").open("w", encoding="utf-8") as params:
             YAML_12.dump(benchmark.params(read_yaml(PARAMS)), params)
@@ -145,22 +146,16 @@ def check_finished(benchmark: Benchmark, works: Path) -> None:
 
 
 def run_stages(stages: Iterable[tuple[str, ...]], work: Path) -> None:
-    """Runs stages, and writes the wall time of each down: of several runs of one stage that of the longest.
+    """Runs stages, and writes the wall time of each down.
 
     Raises:
         GatecastError: a stage has failed.
     """
-    path = work / "seconds.json"
-    seconds: dict[str, float] = read_json(path) if path.exists() else {}
     for stage in stages:
-        start = time.perf_counter()
         command = [sys.executable, "-m", f"pipeline.stages.{stage[0]}", *stage[1:]]
-        done = subprocess.run(command, cwd=work, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
         name = "@".join(stage)
-        if done.returncode:
-            raise GatecastError(f"{work}: stage {name} has failed with exit code {done.returncode}; it says above why")
-        seconds[name] = max(round(time.perf_counter() - start, 1), seconds.get(name, 0.0))
-        write_json(seconds, path)
+        if code := run_timed(name, command, work, {**os.environ, "PYTHONPATH": str(ROOT)}):
+            raise GatecastError(f"{work}: stage {name} has failed with exit code {code}; it says above why")
 
 
 def summaries(chosen: Sequence[str], works: Path, split: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,15 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import walltime
 from benchmarks.benchmark import PARAMS, YAML_12, load_benchmark, read_yaml
 from benchmarks.peers import __main__ as command
 from benchmarks.peers import runs
 from benchmarks.peers.catalogue import (
-    CALENDAR,
     MODELS,
     OURS,
     SEEDS,
     SETTINGS,
+    TUNED_HOURS,
     Field,
     Job,
     chosen,
@@ -35,7 +37,9 @@ from benchmarks.peers.environments import HERE, make_environment, requirements_o
 from benchmarks.peers.estimates import expected_seconds
 from benchmarks.peers.exchange import METRICS, Panel, figures, load_panel, read_answer, save_data, specify
 from benchmarks.peers.page import render_page, render_plan
-from benchmarks.peers.runs import Bench, budgets_of, measure_peer, note_look
+from benchmarks.peers.runs import Bench, budgets_of, finished, key_of_ours, measure_peer, note_look, seconds_of
+from benchmarks.walltime import ATTEMPTS, SECONDS, forget, run_timed
+from pipeline.clock import calendar_features
 from pipeline.covariates import Known
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
@@ -169,7 +173,9 @@ def test_measurements_are_chosen_by_patterns_of_their_names() -> None:
     some = chosen(plan, ["etth1-96/*/documentation/1", f"*/{OURS}/*"])
     assert {job.field for job in some if job.peer != OURS} == {"etth1-96"}
     assert len(some) == len(MODELS) + len(fields())
-    assert chosen(plan, None) == plan
+    assert [job for job in plan if job not in chosen(plan, None)] == [
+        job for job in plan if (job.peer, job.setting) == ("neuralforecast", "tuned")
+    ]
     with pytest.raises(GatecastError, match=r"Received: etth2/\*; names are as etth1-96/gatecast/pipeline/tuned/0"):
         chosen(plan, ["etth2/*"])
 
@@ -192,17 +198,18 @@ def test_neuralforecasts_recurrent_models_are_left_to_their_defaults() -> None:
 
 def test_temperature_holidays_and_the_calendar_are_told_to_all_that_can_take_them() -> None:
     field = fields()[SET]
-    assert field.columns == ("Temperature", "Holiday", *CALENDAR)
+    ours, _ = calendar_features(np.array(["2012-01-01"], "datetime64[us]"), freq="30min", timezone=None)
+    assert field.columns == ("Temperature", "Holiday", *ours)
     assert {model.title for model in MODELS if model.instruct(field, "documentation", None)["covariates"] is None} == {
         "NeuralForecast NLinear"
     }
 
 
-def test_the_searches_have_as_many_trials_as_ours_and_the_short_one_no_long_inputs() -> None:
+def test_the_searches_have_as_many_trials_as_ours_and_the_short_one_our_input_for_its_longest() -> None:
     field = fields()["etth1-96"]
     whole, short = (NAMED["neuralforecast", "gru"].instruct(field, s, None)["search"] for s in ("tuned", "tuned-short"))
     assert whole == {"trials": read_yaml(PARAMS)["tune"]["max_trials"], "input_sizes": None}
-    assert short == {"trials": whole["trials"], "input_sizes": [-96, 384]}
+    assert short == {"trials": whole["trials"], "input_sizes": [-96, 384, field.context]}
 
 
 def test_what_trains_for_a_given_time_is_stopped_by_nothing_else() -> None:
@@ -211,6 +218,19 @@ def test_what_trains_for_a_given_time_is_stopped_by_nothing_else() -> None:
     told = NAMED["darts", "block-gru"].instruct(field, "equal-network", 60)
     assert (told["max_seconds"], told["early_stopping"]) == (60, None)
     assert NAMED["darts", "block-gru"].instruct(field, "documentation", None)["early_stopping"] is not None
+
+
+def test_the_best_weights_are_kept_wherever_training_has_time_for_a_look_at_the_validation_part() -> None:
+    field = fields()["etth1-96"]
+    kept = {
+        (model.peer, setting): model.instruct(field, setting, None)["keep_best"]
+        for model in MODELS
+        for setting in model.settings
+    }
+    assert {key for key, best in kept.items() if best} == {
+        *(("darts", setting) for setting in ("documentation", "equal-network", "equal-pipeline", "context")),
+        ("neuralforecast", "equal-pipeline"),
+    }
 
 
 def test_the_time_that_is_given_is_a_networks_share_of_our_stage_or_the_whole_pipeline() -> None:
@@ -232,6 +252,18 @@ def test_longer_inputs_and_searches_are_expected_to_take_longer() -> None:
 
     assert 0 < seconds("documentation") < seconds("context") < seconds("tuned-short") < seconds("tuned")
     assert seconds("documentation", "lstm") < seconds("documentation", "gru")
+
+
+def test_the_hours_of_the_search_that_has_to_be_asked_for_are_those_of_the_estimates() -> None:
+    known = fields()
+    seconds = [
+        expected_seconds(job, known[job.field], None)
+        for job in jobs(known)
+        if job.setting == "tuned" and job.peer != OURS
+    ]
+    assert sum(seconds) / 3600 == pytest.approx(TUNED_HOURS, rel=0.05)
+    assert f"about {TUNED_HOURS} hours" in SETTINGS["tuned"].words
+    assert {name for name, setting in SETTINGS.items() if setting.asked_for} == {"tuned"}
 
 
 def test_every_measurement_has_an_estimate_and_a_line_in_the_list() -> None:
@@ -439,6 +471,60 @@ def test_what_was_made_otherwise_is_made_again(bench: Bench, monkeypatch: pytest
     measure_peer(job, field(), bench, ours=ours(train=500.0))
     measure_peer(job, field(), replace(bench, threads=1), ours=ours(train=500.0))
     assert [(one["max_seconds"], one["threads"]) for one in told] == [(10, 2), (100, 2), (100, 1)]
+    monkeypatch.setattr(runs, "script_of", lambda _: PARAMS)
+    measure_peer(job, field(), replace(bench, threads=1), ours=ours(train=500.0))
+    assert len(told) == 4
+
+
+def test_ours_is_measured_again_once_what_it_depends_on_has_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(_: Field, __: Bench) -> dict[str, Any]:
+        measured.append(key_of_ours(SET))
+        return {**ours(), "key": measured[-1]}
+
+    monkeypatch.setattr(command, "measure_ours", measure)
+    job, timed = ours_on(SET), replace(LSTM, setting="equal-network")
+    for _ in range(2):
+        command.run_plan([job, timed], bench)
+    assert len(measured) == 1
+    assert finished(timed, field(), bench) is not None
+    monkeypatch.setattr(runs, "key_of_ours", lambda _: "another")
+    assert finished(job, field(), bench) is None
+    assert finished(timed, field(), bench) is None  # nobody knows the time that it would be given
+    assert command.collect([job], {SET: field()}, bench) == {}
+    command.run_plan([job], bench)
+    assert len(measured) == 2
+
+
+def test_our_measurement_depends_on_params_and_on_the_modules_of_its_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    stages = read_yaml(runs.PIPELINE)["stages"]
+    for module in {dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("pipeline/")}:
+        (root / module).parent.mkdir(parents=True, exist_ok=True)
+        (root / module).write_text("before")
+    monkeypatch.setattr(runs, "ROOT", root)
+    monkeypatch.setattr(runs, "PARAMS", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
+
+    def key() -> str:
+        key_of_ours.cache_clear()
+        return key_of_ours(SET)
+
+    try:
+        first = key()
+        (root / "pipeline/report/page.py").write_text("after")  # no figure comes from it
+        assert key() == first
+        (root / "pipeline/training.py").write_text("after")
+        second = key()
+        (tmp_path / "params.yaml").write_text(PARAMS.read_text().replace("max_trials: 24", "max_trials: 25"))
+        assert len({first, second, key()}) == 3
+    finally:
+        key_of_ours.cache_clear()
 
 
 def test_a_search_is_shared_by_all_seeds_and_by_nothing_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -532,6 +618,101 @@ def test_only_figures_that_were_not_known_are_a_look_at_the_test_part(
     assert json.loads((tmp_path / "looks.jsonl").read_text())["name"] == SET
 
 
+# Wall time of ours
+
+STAGE = """
+import sys, time
+from pathlib import Path
+folder, seconds, code = sys.argv[1:]
+if folder:
+    kept = Path(".scratch/tune-gru") / folder
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / "trial.json").write_text("")
+    (kept / "trial.json").unlink()
+time.sleep(float(seconds))
+sys.exit(int(code))
+"""
+
+
+def stage(work: Path, folder: str, seconds: float, *, code: int = 0) -> float | None:
+    """The wall time that is known once a stage has worked in a folder of its scratch."""
+    arguments = [sys.executable, "-c", STAGE, folder, str(seconds), str(code)]
+    assert run_timed("tune@gru", arguments, work, os.environ) == code
+    known: float | None = json.loads((work / SECONDS).read_text()).get("tune@gru")
+    return known
+
+
+def test_the_time_of_a_stage_that_was_interrupted_is_that_of_both_runs(tmp_path: Path) -> None:
+    assert stage(tmp_path, "a", 0.5, code=1) is None
+    both = stage(tmp_path, "a", 0.3)
+    assert both is not None
+    assert both >= 0.8
+    assert stage(tmp_path, "a", 0.0) == both  # all of it was finished
+
+
+def test_the_time_of_other_work_takes_the_place_of_a_longer_one(tmp_path: Path) -> None:
+    slow, fast = stage(tmp_path, "a", 1.0), stage(tmp_path, "b", 0.0)
+    assert slow is not None
+    assert fast is not None
+    assert fast < slow
+    assert stage(tmp_path, "a", 0.0) == slow
+
+
+def test_a_run_that_was_killed_leaves_the_time_that_it_had_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walltime, "BEAT_S", 0.1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(walltime, "_wait", interrupted_after(4, walltime._wait))
+        stage(tmp_path, "a", 60.0)
+    left = json.loads((tmp_path / ATTEMPTS).read_text())["tune@gru"]["a"]
+    assert not left["finished"]
+    assert left["seconds"] >= 0.3
+    resumed = stage(tmp_path, "a", 0.2)
+    assert resumed is not None
+    assert resumed >= left["seconds"] + 0.2
+
+
+def interrupted_after(times: int, wait: Callable[[Any], int | None]) -> Callable[[Any], int | None]:
+    """Waits so often, then is interrupted."""
+    left = [times]
+
+    def one(running: Any) -> int | None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return wait(running)
+
+    return one
+
+
+def test_what_was_begun_with_other_params_has_a_time_that_nobody_knows(tmp_path: Path) -> None:
+    for trials, known in ((2, True), (3, False)):
+        (tmp_path / "params.yaml").write_text(f"tune: {{max_trials: {trials}}}\ncells: [gru]\n")
+        assert (stage(tmp_path, "a", 0.0) is not None) == known
+    (tmp_path / ".scratch/tune-gru/unknown").mkdir()  # left by something else
+    assert stage(tmp_path, "unknown", 0.0) is None
+
+
+def test_a_stage_that_keeps_nothing_takes_the_time_of_its_last_run(tmp_path: Path) -> None:
+    first, second = stage(tmp_path, "", 0.5), stage(tmp_path, "", 0.0)
+    assert first is not None
+    assert second is not None
+    assert second < first
+
+
+def test_ours_is_refused_where_its_time_is_not_known(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    known = {"tune@lstm": 1.0, "tune@gru": 1.0, "train@gru": 1.0}
+    (tmp_path / SECONDS).write_text(json.dumps(known))
+    with pytest.raises(GatecastError, match="nobody knows how long train@lstm took"):
+        seconds_of(tmp_path)
+    (tmp_path / SECONDS).write_text(json.dumps({**known, "train@lstm": 2.0}))
+    assert seconds_of(tmp_path)["train@lstm"] == 2.0
+    forget(tmp_path)
+    assert not (tmp_path / SECONDS).exists()
+
+
 # What the page says
 
 
@@ -604,6 +785,17 @@ def test_the_page_can_be_written_before_ours_is_there_and_says_what_is_missing()
     assert "Ours was not measured in this run yet." in page
     assert "22 of 24 runs of *Their documentation's settings*, 18 of 18 runs of *Trained as long as one" in page
     assert "torch 2.13.0" in page
+    assert SETTINGS["tuned"].title not in page  # which has to be asked for
+
+
+def test_the_page_tells_the_trials_that_failed_and_the_threads_that_were_used() -> None:
+    searched = {"search_seconds": 500.0, "trials": 24, "trials_failed": 2, "threads_used": 1}
+    found = [one | searched for one in runs_of({"lstm": 0.4}, setting="tuned-short")]
+    lines = render_page({SET: {"ours": ours(), "runs": found}}, fields()).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("| NeuralForecast LSTM"))
+    header, row = ([cell.strip() for cell in line.split("|")] for line in (lines[place - 2], lines[place]))
+    told = dict(zip(header, row, strict=True))
+    assert {told["search, s"], told["trials"], told["failed"], told["threads"]} == {"500", "24", "2", "1"}
 
 
 def test_every_setting_is_explained_where_it_is_shown() -> None:

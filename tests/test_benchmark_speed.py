@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.benchmark import PARAMS, read_yaml
+from benchmarks.benchmark import PARAMS, load_benchmark, read_yaml
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import running
+from benchmarks.speed import pipeline, running
 from benchmarks.speed.catalogue import (
-    BATCH,
     CELLS,
     EPOCH_WINDOWS,
     PRODUCT,
@@ -40,21 +39,43 @@ from benchmarks.speed.figures import (
     slower,
     targets,
 )
-from benchmarks.speed.page import render_page
+from benchmarks.speed.page import render_page, render_run
+from benchmarks.speed.pipeline import read_stages
 from benchmarks.speed.process import Measure, step_seconds
+from benchmarks.speed.results import FOUND, PAGE, RUN, write_page
 from benchmarks.speed.running import Plan, Process, started, time_group
 from benchmarks.speed.synthetic import QUANTILES, build_fit, build_spec
 from pipeline.errors import GatecastError
 
 ROOT = Path(__file__).parents[1]
-SMALL = Shape(
-    "small", context_length=20, segment_length=6, horizon=8, series=2, length=120, held_out=20, identity="embedding"
+PLAIN = Shape(
+    "small",
+    context_length=20,
+    segment_length=6,
+    horizon=8,
+    series=2,
+    length=120,
+    held_out=20,
+    choices={"identity": "embedding", "units": 16},
 )
+LINEAR = {"location": "mean", "linear": "ridge", "transform": "log1p", "units": 16}
+COPYING = {"head": "copy", "calendar": "auto", "units": 16}
+SMALL = {
+    "plain": PLAIN,
+    "linear": replace(PLAIN, series=1, choices=LINEAR),
+    "covariates": replace(PLAIN, series=1, freq="30min", covariates=2, choices=COPYING, torch=False),
+}
 STEP = {"whole": 0.0101, "bare": 0.01, "forward": 0.004, "gradient": 0.009, "keras": 0.02, "torch": 0.03}
 STEP |= {"gather": 0.0001, "draw": 2e-6, "call": 8e-6}
 MACHINE = {"cpu": "a processor", "cores": 2, "memory_gib": 24.0, "python": "3.11.7", "tensorflow": "2.21.0"}
 FACTS = {
-    "ours": {"trace_seconds": 1.5, "peak_memory_mib": 650.0, "multiply_accumulates": 10**6, "parameters": 123456},
+    "ours": {
+        "trace_seconds": 1.5,
+        "peak_memory_mib": 650.0,
+        "multiply_accumulates": 10**6,
+        "parameters": 123456,
+        "batch": 64,
+    },
     "torch": {"peak_memory_mib": 320.0, "version": "2.13.0"},
 }
 
@@ -101,6 +122,33 @@ def test_the_default_shape_is_that_of_the_default_run() -> None:
     assert (ROOT / "data/raw/co2.csv").read_text().count("\n") - 1 == shape.length
 
 
+def test_the_networks_of_the_default_shape_are_those_that_its_search_has_found() -> None:
+    files = {cell: ROOT / "models/tuned" / f"{cell}.json" for cell in CELLS}
+    if not all(file.exists() for file in files.values()):
+        pytest.skip("the default run has not been made here: dvc repro")
+    for cell, file in files.items():
+        found = json.loads(file.read_text())["best"]["hparams"]
+        # A step takes the same time with another rate of learning, or of dropout.
+        same = {name: value for name, value in found.items() if name not in ("learning_rate", "dropout")}
+        assert same.items() <= SHAPES["default"].hparams(cell).items()
+
+
+def test_a_shape_with_covariates_is_that_of_its_data_set_and_has_no_network_of_pytorch() -> None:
+    shape, benchmark = SHAPES["vic-elec"], load_benchmark("vic-elec")
+    window, data = benchmark.window, benchmark.data
+    assert (shape.context_length, shape.horizon, shape.held_out) == (
+        window.context_length,
+        window.horizon,
+        window.test_size,
+    )
+    assert (shape.freq, shape.covariates) == (data["freq"], len(data["future_covariates"]))
+    for group in groups():
+        if group.name.startswith("step/"):
+            of = SHAPES[group.name.split("/")[1]]
+            assert ("torch" in group.setups) == ("torch" in group.timings) == of.torch
+            assert bool(group.setups["ours"].exchange) == of.torch
+
+
 def test_parts_add_up_to_the_step_on_one_batch() -> None:
     assert 1000 * STEP["forward"] + backward_ms(STEP) + optimizer_ms(STEP) == pytest.approx(1000 * STEP["bare"])
     assert input_share(STEP) == pytest.approx(100 / 101)
@@ -118,7 +166,7 @@ def test_the_share_of_the_peak_is_that_of_three_passes_of_products() -> None:
     results = results_of("step/default/gru/1", "product/1")
     group = results["groups"]["step/default/gru/1"]
     results["groups"]["product/1"]["seconds"]["product"] = [2e-9 * PRODUCT**3 / 100]  # 100 GFLOP/s
-    flops = 3 * 2 * 10**6 * BATCH
+    flops = 3 * 2 * 10**6 * 64
     assert share_of_peak(results, group, 1) == pytest.approx(100 * flops / 0.0101 / 100e9)
     assert share_of_peak(results, group, 2) is None
 
@@ -137,14 +185,17 @@ def test_a_promise_is_held_against_the_worst_of_a_shape() -> None:
 
 def test_the_page_shows_promises_figures_and_where_they_were_made() -> None:
     results = results_of("step/default/gru/1", a={}, b={"whole": 0.0104}, c={"whole": 0.0201})
-    for name in ("step/etth1-96/lstm/2", "layer/lstm/2", "variant/etth1-96/gru"):
+    for name in ("step/etth1-96/lstm/2", "step/vic-elec/gru/1", "layer/lstm/2", "variant/etth1-96/gru"):
         results["groups"] |= results_of(name)["groups"]
     results["groups"]["variant/etth1-96/gru"]["seconds"]["side by side"] = [0.004]
     page = render_page(results)
     lines = [re.sub(r" +", " ", line) for line in page.splitlines()]
     assert "| input, part of the step: the default run (most: GRU, 1 thread) | 3.0 % | 3.8 % | **no** |" in lines
     assert any(line.startswith("| the default run, GRU, 1 thread | 10.4 (10.1 to 20.1) | 10.0 (") for line in lines)
-    assert "| ETTh1, horizon 96, LSTM, 2 threads | 123,456 | 1.50 | 650 | 320 |" in lines
+    assert "| ETTh1, horizon 96, LSTM, 2 threads | 64 | 123,456 | 1.50 | 650 | 320 |" in lines
+    assert "| Victoria's electricity, GRU, 1 thread | 64 | 123,456 | 1.50 | 650 | - |" in lines
+    assert any(line.startswith("| Victoria's electricity, GRU, 1 thread | 10.0") and "| - |" in line for line in lines)
+    assert "| one step for each call of the graph | whole | 6,400 (6,400 to 6,400) |" in lines
     assert "| two processes, one thread each | whole | 16,000 (16,000 to 16,000) |" in lines
     assert any(line.startswith("| LSTM-64, 2 threads | 10.0 (10.0 to 10.0) |") for line in lines)
     for told in ("a processor, 2 cores", "PyTorch 2.13.0", "abc", "It is not used"):
@@ -218,54 +269,60 @@ def test_groups_are_chosen_by_their_names() -> None:
 
 def test_a_page_needs_figures(tmp_path: Path) -> None:
     with pytest.raises(GatecastError, match="run python -m benchmarks.speed"):
-        command.write_page(tmp_path / "training.json", tmp_path / "page.md")
+        write_page(tmp_path / "training.json", tmp_path / "page.md")
 
 
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """By cell a bench of a small network, the network, and the file that PyTorch reads."""
-    from benchmarks.speed.steps import Bench, save_exchange
+    """By shape and cell a bench of a small network, the network, and the file that PyTorch reads."""
+    from benchmarks.speed.steps import Bench, fill_linear, save_exchange
     from pipeline import training
 
-    fit, made = build_fit(SMALL), {}
-    for cell in CELLS:
-        spec = build_spec(cell, SMALL, 16, fit)
-        network, _, rng = training._start(spec, 1)
-        for weight in network.trainable_variables:  # biases too: Keras starts them at 0 and 1
-            weight.assign(0.3 * rng.standard_normal(weight.shape))
-        bench = Bench(spec, fit, training._batches(fit.train, 16, 32, rng))
-        path = tmp_path_factory.mktemp("exchange") / "exchange.npz"
-        save_exchange(bench, network, path)
-        made[cell] = bench, network, path
+    made = {}
+    for name, shape in SMALL.items():
+        fit = build_fit(shape)
+        for cell in CELLS:
+            spec = build_spec(cell, shape, 16, fit)
+            network, _, rng = training._start(spec, 1)
+            for weight in network.trainable_variables:  # biases too: Keras starts them at 0 and 1
+                weight.assign(0.3 * rng.standard_normal(weight.shape))
+            fill_linear(network, rng)
+            bench = Bench(spec, fit, training._batches(fit.train, 16, 32, rng))
+            path = tmp_path_factory.mktemp("exchange") / "exchange.npz"
+            save_exchange(bench, network, path)
+            made[name, cell] = bench, network, path
     return made
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_pytorch_has_the_same_network(cell: str, exchange: Any) -> None:
+@pytest.mark.parametrize("shape", ["plain", "linear"])
+def test_pytorch_has_the_same_network(shape: str, cell: str, exchange: Any) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed here; the benchmark checks this itself in each run")
     from benchmarks.speed import torch_run
 
-    found = torch_run.differences(*torch_run.load_exchange(exchange[cell][2]))
+    found = torch_run.differences(*torch_run.load_exchange(exchange[shape, cell][2]))  # type: ignore[no-untyped-call]
     assert max(found.values()) < 1e-5
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_loop_of_keras_is_that_of_the_same_network(cell: str, exchange: Any) -> None:
-    from benchmarks.speed.steps import KerasLoop
+def test_the_other_loops_are_those_of_the_same_network(cell: str, exchange: Any) -> None:
+    from benchmarks.speed.steps import KerasLoop, PlainLoop
 
-    bench, network, _ = exchange[cell]
-    other = KerasLoop(bench.spec)
-    other.set_weights(network.get_weights())
+    bench, network, _ = exchange["plain", cell]
     segments = np.random.default_rng(1).normal(size=(5, bench.spec.past_segments, 12)).astype(np.float32)
-    for ours, theirs in zip(*(n._encode(segments, 0.5, True)[0] for n in (network, other)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    loops = [KerasLoop(bench.spec), *(PlainLoop(bench.spec, time_major=major) for major in (True, False))]
+    for other in loops:
+        other.set_weights(network.get_weights())
+        for ours, theirs in zip(*(n._encode(segments, 0.5, True)[0] for n in (network, other)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_gathering_alone_reads_the_batches_of_a_step(exchange: Any) -> None:
+@pytest.mark.parametrize("shape", SMALL)
+def test_gathering_alone_reads_the_batches_of_a_step(shape: str, exchange: Any) -> None:
     from benchmarks.speed.steps import Recorder, _touched
     from pipeline import training
 
-    bench = exchange["gru"][0]
+    bench = exchange[shape, "gru"][0]
     recorder, fit = Recorder(bench.spec), bench.fit
     training._loss(recorder, fit.train, fit.loss_scale)(bench.rows[0], True)  # type: ignore[arg-type]
     expected = bench.batch()[0]
@@ -288,6 +345,110 @@ def test_a_step_is_timed_over_whole_calls(monkeypatch: pytest.MonkeyPatch) -> No
     assert step_seconds(Measure(run, 32), 0.0) == pytest.approx(0.4 / 32)
 
 
-@pytest.mark.skipif(not command.FOUND.exists(), reason="training steps have not been timed yet")
+# The default run
+
+
+def run_of(now: dict[str, float], before: dict[str, float]) -> dict[str, Any]:
+    """The default run of two commits, timed once."""
+    told = {"machine": MACHINE, "commit": "abc", "date": "2026-01-01", "rounds": 1}
+    commits = {"before": ("old", before), "now": ("new", now)}
+    return told | {name: {"commit": commit, "seconds": [one]} for name, (commit, one) in commits.items()}
+
+
+BEFORE = {"ingest": 2.0, "tune@gru": 100.0, "gone": 5.0, "whole": 130.0}
+NOW = {"ingest": 2.0, "tune@gru": 80.0, "added": 10.0, "whole": 100.0}
+
+
+def test_the_stages_of_two_commits_stand_beside_each_other() -> None:
+    lines = [re.sub(r" +", " ", line) for line in render_run(run_of(NOW, BEFORE)).splitlines()]
+    rows = [line for line in lines if line.startswith("|")][2:]
+    assert rows == [
+        "| ingest | 2.00 | 2.00 | 1.00 |",
+        "| tune@gru | 100 | 80.0 | 1.25 |",
+        "| added | - | 10.0 | - |",
+        "| gone | 5.00 | - | - |",
+        "| all of it | 130 | 100 | 1.30 |",
+    ]
+    assert any("1.30 times as fast as before, where 1.3 times was promised: kept." in line for line in lines)
+
+
+def test_where_the_default_run_is_not_faster_it_is_said_what_takes_its_time() -> None:
+    text = render_run(run_of({**NOW, "whole": 125.0}, BEFORE))
+    assert "1.04 times as fast as before, where 1.3 times was promised: **not kept**." in text
+    assert "Most of its time now takes: tune@gru 64 %, added 8 %, ingest 2 %" in text
+
+
+def test_the_default_run_is_a_part_of_the_page_where_it_was_timed(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(json.dumps(results_of("layer/gru/2")))
+    write_page(tmp_path / "training.json", tmp_path / "page.md")
+    assert "## The default run" not in (tmp_path / "page.md").read_text()
+    (tmp_path / "pipeline.json").write_text(json.dumps(run_of(NOW, BEFORE)))
+    write_page(tmp_path / "training.json", tmp_path / "page.md")
+    assert "## The default run" in (tmp_path / "page.md").read_text()
+
+
+def test_a_stage_takes_the_time_until_the_next_one_begins() -> None:
+    clock = iter([1.0, 3.5, 10.0])
+    lines = ["Running stage 'ingest':\n", "> python\n", "Running stage 'tune@gru':\n", "trial 1\n"]
+    assert read_stages(lines, lambda: next(clock)) == {"ingest": 2.5, "tune@gru": 6.5}
+
+
+@pytest.mark.parametrize("line", ["Stage 'ingest' didn't change, skipping", "Stage 'ingest' is cached - skipping run"])
+def test_a_run_that_finds_something_made_before_is_refused(line: str) -> None:
+    with pytest.raises(GatecastError, match="stage ingest was not run"):
+        read_stages([line], time.perf_counter)
+
+
+def test_commits_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[str] = []
+
+    def once(commit: str) -> dict[str, float]:
+        timed.append(commit)
+        return {"ingest": 1.0, "whole": float(len(timed))}
+
+    monkeypatch.setattr(pipeline, "time_commit", once)
+    found = pipeline.measure({"before": "old", "now": "new"}, 2)
+    assert timed == ["old", "new", "new", "old"]
+    assert [one["whole"] for one in found["before"]["seconds"]] == [1.0, 4.0]
+
+
+def test_a_commit_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(GatecastError, match="git rev-parse has failed"):
+        pipeline.resolve("no-such-commit")
+
+
+STAGES = """
+stages:
+  first:
+    cmd: sleep 0.3 && echo 1 > one.txt
+    outs: [one.txt]
+  second:
+    cmd: cp one.txt two.txt
+    deps: [one.txt]
+    outs: [two.txt]
+"""
+
+
+def test_what_dvc_prints_is_understood(tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    (folder / ".dvc").mkdir(parents=True)
+    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    (folder / "dvc.yaml").write_text(STAGES)
+    found = pipeline.time_stages(pipeline.REPRO, folder, pipeline.alone(tmp_path))
+    assert list(found) == ["first", "second", "whole"]
+    assert found["whole"] >= found["first"] >= 0.3
+    with pytest.raises(GatecastError, match="stage first was not run"):
+        pipeline.time_stages(pipeline.REPRO, folder, pipeline.alone(tmp_path))
+
+
+def test_a_run_that_fails_shows_what_it_said(tmp_path: Path) -> None:
+    script = [sys.executable, "-c", "print(\"Running stage 'ingest':\"); raise SystemExit('no data')"]
+    with pytest.raises(GatecastError, match=r"exit code 1: Running stage 'ingest': no data"):
+        pipeline.time_stages(script, tmp_path, pipeline.alone(tmp_path))
+
+
+@pytest.mark.skipif(not FOUND.exists(), reason="training steps have not been timed yet")
 def test_the_page_is_that_of_the_committed_results() -> None:
-    assert render_page(json.loads(command.FOUND.read_text())) == command.PAGE.read_text()
+    run = FOUND.with_name(RUN)
+    told = json.loads(run.read_text()) if run.exists() else None
+    assert render_page(json.loads(FOUND.read_text()), told) == PAGE.read_text()

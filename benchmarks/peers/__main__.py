@@ -8,8 +8,7 @@
 
 Needs uv, and a package index for the environments of the peers. Data comes from the folder that GATECAST_DATA names, or
 is downloaded. Leave the machine to it: peers are measured one at a time, with all cores. What is finished is kept in
---work, each measurement in a file of its own. Wall time of ours is that of the longest run of each stage in --work, so
-begin with an empty one.
+--work, each measurement in a file of its own, and made again once what it depends on has changed.
 """
 
 from __future__ import annotations
@@ -83,10 +82,10 @@ def list_plan(plan: Sequence[Job], bench: Bench) -> str:
 
 def known_budgets(name: str, bench: Bench) -> Budgets | None:
     """The wall time of ours: as it was measured here, or else as it is written down."""
-    for path in (bench.path(ours_on(name)), RESULTS / f"{name}.json"):
-        if path.exists():
-            return budgets_of(read_json(path))
-    return None
+    found = finished(ours_on(name), fields()[name], bench)
+    if found is None and (path := RESULTS / f"{name}.json").exists():
+        found = read_json(path)
+    return None if found is None else budgets_of(found)
 
 
 def run_plan(plan: Sequence[Job], bench: Bench) -> None:
@@ -117,8 +116,8 @@ def run_plan(plan: Sequence[Job], bench: Bench) -> None:
 def run_job(job: Job, field: Field, bench: Bench) -> Json:
     """One measurement, or what is kept of it."""
     if job.peer != OURS:
-        return measure_peer(job, field, bench, ours=bench.kept(ours_on(job.field)))
-    if (found := bench.kept(job)) is None:
+        return measure_peer(job, field, bench, ours=finished(ours_on(job.field), field, bench))
+    if (found := finished(job, field, bench)) is None:
         found = rounded(measure_ours(field, bench))
         write_json(found, bench.path(job))
     return dict(found)

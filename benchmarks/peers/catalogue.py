@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+import numpy as np
+
 from benchmarks.benchmark import PARAMS, Benchmark, Json, load_benchmark, read_yaml
+from pipeline.clock import calendar_features
 from pipeline.errors import GatecastError
 
 SEEDS = (1, 2, 3)
 OURS = "gatecast"
 ENDLESS = 10**9  # steps, where the clock stops training
-CALENDAR = ("day_sin1", "day_cos1", "week_sin1", "week_cos1", "year_sin1", "year_cos1")
-SHORT = 4  # horizons: the longest input of the shortened search
+TUNED_HOURS = 80  # that the search in the library's whole space takes on all data sets, as `estimates` has it
+SHORT = 4  # horizons: the longest of the library's own inputs in the shortened search
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Field:
         benchmark: as in `sets/`.
         series: how many there are.
         train_rows: steps of each before the validation part.
-        calendar: features that the peers are told too, because our search may choose to tell them.
+        calendar: features that the peers are told too, all of ours, because our search may choose to tell them.
         samples: paths of a forecast that Darts' RNNModel draws step by step; None where that takes too long, and it
             is left to its default, which forecasts points.
     """
@@ -96,11 +99,13 @@ class Setting:
         title: for the page.
         words: what it means.
         budget: whose wall time of ours limits training: of one `network`, or of the whole `pipeline`.
+        asked_for: measured only where a pattern names it.
     """
 
     title: str
     words: str
     budget: str | None = None
+    asked_for: bool = False
 
 
 _SEARCH = (
@@ -118,21 +123,34 @@ SETTINGS = {
     ),
     "equal-network": Setting(
         "Trained as long as one network of ours",
-        "Their documentation's settings, but training ends after the wall time that one of our tuned networks took.",
+        "Their documentation's settings, but training ends after the wall time that one of our tuned networks took. "
+        "Darts keeps the weights of its lowest validation loss, which it takes after each epoch and when the time is "
+        "over. NeuralForecast has no time for a look at the validation part: it takes fewer steps than by default, "
+        "and keeps the last weights, as it does there.",
         budget="network",
     ),
     "equal-pipeline": Setting(
         "Trained as long as our whole pipeline",
         "Their documentation's settings, but one network is trained for the wall time of our whole search and of the "
-        "five networks after it.",
+        "five networks after it, and the weights of its lowest validation loss are kept: Darts looks after each epoch, "
+        "NeuralForecast after every 100 steps as by default, both once more when the time is over. NeuralForecast "
+        "cannot keep the best weights by itself; a callback of its trainer does it. Its searches, though they can be "
+        "given a time, are none for so short a one: it is over after a few trials, and one trial with a long input "
+        "fills it.",
         budget="pipeline",
     ),
     "context": Setting("With our context", "Their documentation's settings, but the input is as long as ours."),
     "tuned-short": Setting(
-        "Tuned, without the longest inputs",
-        f"{_SEARCH} Its inputs of more than {SHORT} horizons are left out: their trials take hours on two cores.",
+        "Tuned, with inputs up to ours",
+        f"{_SEARCH} Of its own inputs those of more than {SHORT} horizons are left out, whose trials take hours on two "
+        "cores; an input as long as ours is put in.",
     ),
-    "tuned": Setting("Tuned", _SEARCH),
+    "tuned": Setting(
+        "Tuned, with inputs up to 64 horizons",
+        f"{_SEARCH} Its own inputs are 3, 4, 16 and 64 horizons. It is no part of a plain run, because it takes about "
+        f"{TUNED_HOURS} hours on two cores; `--only '*/tuned/?'` measures it.",
+        asked_for=True,
+    ),
 }
 _TIMED = ("equal-network", "equal-pipeline")
 _DARTS = ("documentation", *_TIMED, "context")
@@ -176,6 +194,7 @@ def _neuralforecast(cls: str) -> Callable[[Field, str, int | None], Json]:
             "samples": None,
             "covariates": "futr_exog_list" if field.columns and cls != "NLinear" else None,
             "max_seconds": seconds,
+            "keep_best": setting == "equal-pipeline",
             "search": _search(field, setting),
         }
 
@@ -186,8 +205,8 @@ def _search(field: Field, setting: str) -> Json | None:
     if setting not in ("tuned", "tuned-short"):
         return None
     # -1 times the horizon is the library's way to say 3 horizons.
-    sizes = [-field.horizon, SHORT * field.horizon] if setting == "tuned-short" else None
-    return {"trials": our_trials(), "input_sizes": sizes}
+    short = [-field.horizon, SHORT * field.horizon, field.context]
+    return {"trials": our_trials(), "input_sizes": short if setting == "tuned-short" else None}
 
 
 @lru_cache
@@ -216,6 +235,7 @@ def _darts(cls: str, cell: str | None) -> Callable[[Field, str, int | None], Jso
             # The guide's own `min_delta` is more than the whole loss of scaled data.
             "early_stopping": {"patience": 5, "min_delta": 0.0} if seconds is None else None,
             "max_seconds": seconds,
+            "keep_best": True,
             "search": None,
         }
 
@@ -246,8 +266,15 @@ def fields() -> dict[str, Field]:
     """The data sets, by name."""
     return {
         "etth1-96": Field(load_benchmark("etth1-96"), series=7, train_rows=8640),
-        "vic-elec": Field(load_benchmark("vic-elec"), series=1, train_rows=46848, calendar=CALENDAR, samples=200),
+        "vic-elec": _told(Field(load_benchmark("vic-elec"), series=1, train_rows=46848, samples=200)),
     }
+
+
+def _told(field: Field) -> Field:
+    """With all features of the calendar that our networks may be told."""
+    data = field.benchmark.data
+    names, _ = calendar_features(np.array([], "datetime64[us]"), freq=data["freq"], timezone=data.get("timezone"))
+    return replace(field, calendar=names)
 
 
 def jobs(names: Iterable[str]) -> Iterator[Job]:
@@ -269,7 +296,7 @@ def ours_on(field: str) -> Job:
 
 
 def chosen(plan: Sequence[Job], patterns: Sequence[str] | None) -> list[Job]:
-    """The measurements whose names match one of the patterns; all where there is none.
+    """The measurements whose names match one of the patterns; where there is none, all that need not be asked for.
 
     Raises:
         GatecastError: a pattern matches nothing.
@@ -280,7 +307,9 @@ def chosen(plan: Sequence[Job], patterns: Sequence[str] | None) -> list[Job]:
                 f"--only: no measurement has such a name. Received: {pattern}; names are as {plan[0].name} and "
                 f"{plan[-1].name}, * stands for anything, and --list shows all"
             )
-    return [job for job in plan if patterns is None or any(fnmatchcase(job.name, one) for one in patterns)]
+    if patterns is None:
+        return [job for job in plan if job.peer == OURS or not SETTINGS[job.setting].asked_for]
+    return [job for job in plan if any(fnmatchcase(job.name, one) for one in patterns)]
 
 
 def model_of(job: Job) -> Model:

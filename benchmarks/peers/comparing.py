@@ -125,6 +125,11 @@ def spread(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def threads_of(run: Json) -> int:
+    """How many threads a peer has used, which may be less than it was given."""
+    return int(run["threads_used"] if "threads_used" in run else run["threads"])
+
+
 def made_on(results: Mapping[str, Any]) -> list[Json]:
     """All measurements, ours too."""
     return [one for found in results.values() for one in (found["ours"], *found["runs"]) if one is not None]

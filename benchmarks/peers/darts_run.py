@@ -27,13 +27,16 @@ TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_sum
 QUICK = {"limit_train_batches": 2, "limit_val_batches": 1, "max_epochs": 1}
 ENDLESS = 10**6  # epochs, where the clock stops training
 BATCH = 1024  # windows forecast at once
+TRIED = 24  # steps for each number of threads that is tried, twice
+WARM_UP = 4  # of them are not timed
 
 
 def main() -> None:
     """Fits, forecasts and writes; each is timed apart."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    torch.set_num_threads(spec["threads"])
     series, covariates = read_series(spec)
+    threads = faster(spec, series, covariates)
+    torch.set_num_threads(threads)
     start = time.perf_counter()
     scaler = Scaler().fit([one[: rows_of(spec)] for one in series])
     scaled, beside = scaler.transform(series), scaled_covariates(spec, covariates)
@@ -50,6 +53,7 @@ def main() -> None:
         "predict_seconds": predicted - fitted,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "versions": {name: version(name) for name in ("darts", "torch", "pytorch-lightning")},
+        "threads_used": threads,
         "steps": Steps.taken,
         "input_size": spec["arguments"]["input_chunk_length"],
         "parameters": sum(weights.numel() for weights in model.model.parameters()),
@@ -80,34 +84,56 @@ def scaled_covariates(spec, covariates):
     return {spec["covariates"]: scaler.transform(covariates)}
 
 
+def faster(spec, series, covariates):
+    """The number of threads that a few steps take less time with: one, or all that there are."""
+    choices = sorted({1, spec["threads"]})
+    if len(choices) == 1:
+        return choices[0]
+    scaled = Scaler().fit_transform(series)
+    beside = scaled_covariates(spec, covariates)
+    seconds = {threads: [] for threads in choices}
+    for threads in choices * 2:  # in turn, so that a busy moment does not fall on one of them alone
+        torch.set_num_threads(threads)
+        clock = Clock()
+        trainer = TRAINER | {"callbacks": [clock], "limit_train_batches": TRIED, "max_epochs": 1}
+        model = build(spec, spec["arguments"], trainer)
+        model.fit([one[: rows_of(spec)] for one in scaled], **beside)
+        seconds[threads].append(clock.step_seconds())
+    return min(choices, key=lambda threads: min(seconds[threads]))
+
+
+def build(spec, arguments, trainer):
+    """A model that is not trained yet."""
+    arguments = dict(arguments)
+    if spec["likelihood"] is not None:
+        own = spec["quantiles"] if spec["likelihood"] == "quantiles" else None
+        arguments["likelihood"] = QuantileRegression(own)
+    return getattr(models, spec["model"])(**arguments, random_state=spec["seed"], pl_trainer_kwargs=trainer)
+
+
 def fit(spec, scaled, beside):
-    """Trains one model; where it stops early on the validation part, the best epoch is kept."""
-    stops = spec["early_stopping"]
-    trainer = TRAINER | {"callbacks": [Steps()]}
-    arguments = dict(spec["arguments"])
-    if stops is not None:
-        trainer["callbacks"].append(EarlyStopping(monitor="val_loss", mode="min", **stops))
+    """Trains one model, and keeps the weights of its lowest validation loss where it has a validation part."""
+    trainer, arguments = TRAINER | {"callbacks": [Steps()]}, dict(spec["arguments"])
+    if spec["early_stopping"] is not None:
+        trainer["callbacks"].append(EarlyStopping(monitor="val_loss", mode="min", **spec["early_stopping"]))
+    if spec["keep_best"]:
         arguments |= {"save_checkpoints": True, "force_reset": True, "work_dir": spec["out"], "model_name": "model"}
     if spec["max_seconds"] is not None:
         trainer["max_time"] = {"seconds": spec["max_seconds"]}
         arguments["n_epochs"] = ENDLESS
-    if spec["likelihood"] is not None:
-        own = spec["quantiles"] if spec["likelihood"] == "quantiles" else None
-        arguments["likelihood"] = QuantileRegression(own)
-    trainer |= QUICK if spec["quick"] else {}
-    model = getattr(models, spec["model"])(**arguments, random_state=spec["seed"], pl_trainer_kwargs=trainer)
+    model = build(spec, arguments, trainer | (QUICK if spec["quick"] else {}))
     rows, validation = rows_of(spec), {}
-    if stops is not None:
+    if spec["keep_best"]:
         first = rows - arguments["input_chunk_length"]
         validation["val_series"] = [one[first : rows + spec["val_rows"]] for one in scaled]
         validation |= {f"val_{name}": value for name, value in beside.items()}
-    model.fit([one[:rows] for one in scaled], **beside, **validation, load_best=stops is not None)
+    model.fit([one[:rows] for one in scaled], **beside, **validation, load_best=spec["keep_best"])
     return model
 
 
 def rows_of(spec):
-    """Rows of training: without the validation part where training stops by it."""
-    return spec["fit_rows"] if spec["early_stopping"] is None else spec["train_rows"]
+    """Rows of training: without the validation part where the best weights are chosen by it."""
+    return spec["train_rows"] if spec["keep_best"] else spec["fit_rows"]
 
 
 class Steps(Callback):
@@ -118,6 +144,25 @@ class Steps(Callback):
     def on_train_end(self, trainer, pl_module):  # noqa: ARG002
         """Takes the number of steps down."""
         Steps.taken = trainer.global_step
+
+
+class Clock(Callback):
+    """Takes the time of each step."""
+
+    def __init__(self):
+        self.started, self.seconds = 0.0, []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):  # noqa: ARG002
+        """A step begins."""
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
+        """A step ends."""
+        self.seconds.append(time.perf_counter() - self.started)
+
+    def step_seconds(self):
+        """Of the steps after the first ones, the median."""
+        return float(np.median(self.seconds[WARM_UP:] or self.seconds))
 
 
 def how(spec):

@@ -6,6 +6,7 @@ From a few steps of each model: of NeuralForecast with two threads, of Darts, wh
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 
 from benchmarks.peers.catalogue import OURS, SEEDS, SHORT, Field, Job, model_of
 from benchmarks.peers.runs import Budgets
@@ -28,7 +29,7 @@ _DRAWING = 3  # a drawn path against a forward pass
 _SMALL = 0.55  # a trial's network against the default one
 _TRIAL_STEPS, _TRIALS = 750, 24
 _LOOK = 100  # steps between two looks at the validation part
-_SIZES = {"tuned": (3, 4, 16, 64), "tuned-short": (3, SHORT)}  # horizons of input
+_OWN_SIZES = (3, 4, 16, 64)  # horizons of input in the library's search space
 _OURS_S = 2400.0
 
 
@@ -56,16 +57,21 @@ def _training(job: Job, field: Field, context: int, budgets: Budgets | None) -> 
     step = _PER_STEP[job.peer, job.model]
     if job.peer == "darts":
         return _EPOCHS * field.series * field.train_rows / _BATCH["darts"] * step * (context + field.horizon)
-    if job.setting in _SIZES:
-        return _search(field, step, _SIZES[job.setting]) / len(SEEDS) + _STEPS * step * context
+    if job.setting in ("tuned", "tuned-short"):
+        return _search(field, step, _mean_input(job.setting, field)) / len(SEEDS) + _STEPS * step * context
     return _STEPS * step * context
 
 
-def _search(field: Field, step: float, sizes: tuple[int, ...]) -> float:
+def _mean_input(setting: str, field: Field) -> float:
+    """Of a trial, in steps."""
+    own = [size * field.horizon for size in _OWN_SIZES]
+    return fmean(own if setting == "tuned" else [*own[: _OWN_SIZES.index(SHORT) + 1], field.context])
+
+
+def _search(field: Field, step: float, context: float) -> float:
     """All trials, each with its looks at the validation part."""
     looked = field.series * field.val_windows / _BATCH["neuralforecast"] * _FORWARD / _LOOK
-    mean = sum(sizes) / len(sizes) * field.horizon
-    return _TRIALS * _TRIAL_STEPS * _SMALL * step * mean * (1 + looked)
+    return _TRIALS * _TRIAL_STEPS * _SMALL * step * context * (1 + looked)
 
 
 def _prediction(job: Job, field: Field, context: int) -> float:

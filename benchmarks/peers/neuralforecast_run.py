@@ -6,6 +6,7 @@ Runs in an environment of its own and knows nothing of this project but the file
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import sys
@@ -83,17 +84,16 @@ def fit(spec, frame):
         The library's forecaster, and what is to be told of it.
     """
     if spec["search"] is None:
-        return train(spec, first_rows(frame, spec["fit_rows"]), spec["arguments"] | {"random_seed": spec["seed"]})
-    study = stored_study(spec)
-    if spec["seed"] == 1:
-        return search(spec, frame, study)  # and what the library makes of it
-    if unfinished(study, spec) > 0:
-        search(spec, frame, study)
+        return train(spec, frame, spec["arguments"] | {"random_seed": spec["seed"]})
+    if unfinished(stored_study(spec), spec) > 0 or spec["seed"] == 1:
+        found = search(spec, frame)  # and what the library makes of it
+        if spec["seed"] == 1:
+            return found
     return refit(spec, frame, stored_study(spec))
 
 
 def train(spec, frame, arguments):
-    """Trains one model."""
+    """Trains one model; where the best weights are kept, on the rows before those that they are chosen by."""
     arguments = {"h": spec["horizon"], "loss": MQLoss(quantiles=spec["quantiles"]), **arguments}
     if spec["covariates"]:
         arguments["futr_exog_list"] = spec["columns"]
@@ -101,25 +101,33 @@ def train(spec, frame, arguments):
         arguments["max_time"] = {"seconds": spec["max_seconds"]}
     if spec["quick"]:
         arguments |= QUICK
-    model = getattr(models, spec["model"])(**arguments, **TRAINER, callbacks=[Steps()])
+    callbacks = [Steps(), Best()] if spec["keep_best"] else [Steps()]
+    model = getattr(models, spec["model"])(**arguments, **TRAINER, callbacks=callbacks)
     forecaster = NeuralForecast([model], freq=spec["freq"])
-    forecaster.fit(frame, val_size=0)
+    rows = spec["train_rows"] + spec["val_rows"] if spec["keep_best"] else spec["fit_rows"]
+    forecaster.fit(first_rows(frame, rows), val_size=spec["val_rows"] if spec["keep_best"] else 0)
+    if Best.weights is not None:
+        forecaster.models[0].load_state_dict(Best.weights)
     return forecaster, {"steps": Steps.taken, "input_size": model.input_size, "parameters": count(forecaster)}
 
 
-def search(spec, frame, study):
-    """Searches for as many trials as are missing, and trains the best as the library does."""
-    before = len(study.trials)
+def search(spec, frame):
+    """Searches until as many trials as are wanted have ended well, and trains the best as the library does."""
+    study, wanted = stored_study(spec), spec["search"]["trials"]
+    before, missing = len(study.trials), unfinished(study, spec)
+    ends = optuna.study.MaxTrialsCallback(wanted, states=(optuna.trial.TrialState.COMPLETE,))
     auto = AUTO[spec["model"]](
         h=spec["horizon"],
         loss=MQLoss(quantiles=spec["quantiles"]),
         config=search_space(spec),
         search_alg=optuna.samplers.TPESampler(seed=spec["seed"] + before),
-        num_samples=max(unfinished(study, spec), 0),
+        num_samples=missing + wanted if missing > 0 else 0,  # as many may fail
         refit_with_val=spec["fit_rows"] == spec["train_rows"],
         backend="optuna",
         optuna_options=OptunaOptions(
-            create_study_kwargs={"storage": storage_of(spec), "study_name": STUDY, "load_if_exists": True}
+            # A trial that diverges raises a bare Exception.
+            study_kwargs={"catch": (Exception,), "callbacks": [ends]},
+            create_study_kwargs={"storage": storage_of(spec), "study_name": STUDY, "load_if_exists": True},
         ),
     )
     forecaster = NeuralForecast([auto], freq=spec["freq"])
@@ -127,6 +135,8 @@ def search(spec, frame, study):
     forecaster.fit(first_rows(frame, spec["train_rows"] + spec["val_rows"]), val_size=spec["val_rows"])
     seconds = time.perf_counter() - start
     study = stored_study(spec)
+    if (missing := unfinished(study, spec)) > 0:
+        sys.exit(f"{missing} of {wanted} trials are missing: too many have failed")
     here = sum(trial.duration.total_seconds() for trial in study.trials[before:] if trial.duration)
     return forecaster, {**told_of(study), "fit_seconds": seconds - here, "parameters": count(forecaster)}
 
@@ -135,21 +145,20 @@ def refit(spec, frame, study):
     """Trains the best of a finished search with another seed."""
     best = study.best_trial.user_attrs["ALL_PARAMS"]
     kept = {name: value for name, value in best.items() if name not in (*TRAINER, "futr_exog_list", "h")}
-    forecaster, told = train(
-        {**spec, "max_seconds": None},
-        first_rows(frame, spec["fit_rows"]),
-        kept | {"random_seed": spec["seed"]},
-    )
-    return forecaster, told_of(study) | told
+    start = time.perf_counter()
+    forecaster, told = train({**spec, "max_seconds": None}, frame, kept | {"random_seed": spec["seed"]})
+    return forecaster, told_of(study) | told | {"fit_seconds": time.perf_counter() - start}  # without the search
 
 
 def told_of(study):
-    """What a search is remembered by."""
-    done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    """What a search is remembered by; the time of trials that failed is part of it."""
+    ended = [trial for trial in study.trials if trial.duration]
+    done = [trial for trial in ended if trial.state == optuna.trial.TrialState.COMPLETE]
     best = study.best_trial.user_attrs["ALL_PARAMS"]
     return {
-        "search_seconds": sum(trial.duration.total_seconds() for trial in done),
+        "search_seconds": sum(trial.duration.total_seconds() for trial in ended),
         "trials": len(done),
+        "trials_failed": len(ended) - len(done),
         "best": {name: best[name] for name in sorted(study.best_trial.params)},
         "steps": best["max_steps"],
         "input_size": best["input_size"] if best["input_size"] > 0 else 3 * best["h"],
@@ -208,6 +217,20 @@ class Steps(pl.Callback):
     def on_train_end(self, trainer, pl_module):  # noqa: ARG002
         """Takes the number of steps down."""
         Steps.taken = trainer.global_step
+
+
+class Best(pl.Callback):
+    """Keeps the weights of the lowest validation loss, which the library by itself does not."""
+
+    loss, weights = float("inf"), None
+
+    def on_validation_end(self, trainer, pl_module):
+        """Takes the weights down where they are better than all before."""
+        if trainer.sanity_checking:
+            return
+        loss = float(trainer.callback_metrics["ptl/val_loss"])
+        if loss < Best.loss:
+            Best.loss, Best.weights = loss, copy.deepcopy(pl_module.state_dict())
 
 
 def count(forecaster) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.accuracy import (
     LOOKS,
     RESULTS,
+    ROOT,
     check_finished,
     commit,
     is_current,
@@ -25,17 +26,21 @@ from benchmarks.accuracy import (
     run_benchmark,
     run_stages,
 )
-from benchmarks.benchmark import Benchmark, Json, load_benchmark
+from benchmarks.benchmark import PARAMS, Benchmark, Json, load_benchmark, read_yaml
 from benchmarks.measuring import load_evaluated, measure, predict
 from benchmarks.peers.catalogue import OURS, SETTINGS, Field, Job, model_of, ours_on
 from benchmarks.peers.environments import HERE, make_environment, requirements_of, variables
 from benchmarks.peers.exchange import METRICS, Panel, load_panel, read_answer, save_data, save_specification, specify
+from benchmarks.walltime import SECONDS
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
 from pipeline.params import load_params
-from pipeline.storage import read_json, write_json
+from pipeline.storage import read_json, sha256_of, write_json
 from pipeline.windows import load_test
 
+PIPELINE = ROOT / "dvc.yaml"  # whose deps are the modules that a stage imports
+WINDOWS = ("ingest", "window")
+OUR_STAGES = (*WINDOWS, "tune", "train", "evaluate")
 QUICK_WINDOWS = 3  # of each series
 QUICK_SECONDS = 5
 QUICK_TRIALS = 2
@@ -99,6 +104,7 @@ def measure_ours(field: Field, bench: Bench) -> Json:
     else:
         run_benchmark(benchmark, works)
     work = works / benchmark.name
+    taken = seconds_of(work)
     found = measure(work, "test")
     note_look(benchmark, found["figures"])
     windows = load_test(work / "data/windows/test").windows
@@ -117,11 +123,37 @@ def measure_ours(field: Field, bench: Bench) -> Json:
         "hparams": {
             cell: read_json(work / f"models/tuned/{cell}.json")["best"]["hparams"] for cell in found["figures"]
         },
-        "seconds": read_json(work / "seconds.json"),
+        "seconds": taken,
         "predict_seconds": seconds,
         "threads": load_params(work / "params.yaml").compute.threads,
+        "key": key_of_ours(benchmark.name),
         **made(),
     }
+
+
+def seconds_of(work: Path) -> dict[str, float]:
+    """The wall time of each of our stages.
+
+    Raises:
+        GatecastError: that of a search or of networks is not known.
+    """
+    seconds: dict[str, float] = read_json(work / SECONDS)
+    stages = [f"{stage}@{cell}" for cell in load_params(work / "params.yaml").cells for stage in ("tune", "train")]
+    if unknown := [stage for stage in stages if stage not in seconds]:
+        raise GatecastError(
+            f"{work}: nobody knows how long {', '.join(unknown)} took, because what an earlier run of other params "
+            "left was gone on with; remove the folder and run again"
+        )
+    return seconds
+
+
+@lru_cache
+def key_of_ours(name: str, stages: tuple[str, ...] = OUR_STAGES) -> str:
+    """What stages give on a data set depends on: the params, the data, and the modules that they import."""
+    benchmark, known = load_benchmark(name), read_yaml(PIPELINE)["stages"]
+    modules = {dep for stage in stages for dep in known[stage]["deps"] if dep.startswith("pipeline/")}
+    sources = {module: sha256_of(ROOT / module) for module in modules}
+    return _digest([benchmark.params(read_yaml(PARAMS)), benchmark.source.sha256, sources])
 
 
 def note_look(benchmark: Benchmark, figures: Json) -> None:
@@ -218,9 +250,12 @@ def specification_of(job: Job, field: Field, bench: Bench, *, ours: Json | None)
 
 def finished(job: Job, field: Field, bench: Bench) -> Json | None:
     """A measurement that was made as it would be now; None where there is none."""
-    found, ours = bench.kept(job), bench.kept(ours_on(job.field))
-    if found is None or job.peer == OURS:
-        return found
+    found = bench.kept(job)
+    if found is None:
+        return None
+    if job.peer == OURS:
+        return found if found.get("key") == key_of_ours(job.field) else None
+    ours = finished(ours_on(job.field), field, bench)
     if SETTINGS[job.setting].budget is not None and ours is None:
         return None
     key = key_of(specification_of(job, field, bench, ours=ours), job.peer)
@@ -228,9 +263,18 @@ def finished(job: Job, field: Field, bench: Bench) -> Json | None:
 
 
 def key_of(specification: Json, peer: str) -> str:
-    """What a measurement depends on."""
-    text = json.dumps([specification, requirements_of(peer).read_text(encoding="utf-8")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    """What a measurement of a peer depends on."""
+    files = (requirements_of(peer), script_of(peer))
+    return _digest([specification, *(file.read_text(encoding="utf-8") for file in files)])
+
+
+def script_of(peer: str) -> Path:
+    """The script that runs in the environment of a peer."""
+    return HERE / f"{peer}_run.py"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def run_script(python: Path, peer: str, specification: Path, threads: int) -> None:
@@ -243,7 +287,7 @@ def run_script(python: Path, peer: str, specification: Path, threads: int) -> No
     log = folder / "log.txt"
     with log.open("wb") as file:
         done = subprocess.run(
-            [str(python), str(HERE / f"{peer}_run.py"), str(specification)],
+            [str(python), str(script_of(peer)), str(specification)],
             cwd=folder,
             env=variables(threads),
             stdout=file,
@@ -257,9 +301,11 @@ def run_script(python: Path, peer: str, specification: Path, threads: int) -> No
 
 def windows_of(benchmark: Benchmark, works: Path) -> Path:
     """The folder of a benchmark with its rows and windows, which are made where they are not there."""
-    work = works / benchmark.name
-    if not is_current(benchmark, works) or not (work / "data/windows/test").exists():
-        run_stages([("ingest",), ("window",)], prepare(benchmark, works))
+    work, key = works / benchmark.name, key_of_ours(benchmark.name, WINDOWS)
+    made_by = work / "windows.json"
+    if not (is_current(benchmark, works) and made_by.exists() and read_json(made_by) == key):
+        run_stages([(stage,) for stage in WINDOWS], prepare(benchmark, works))
+        write_json(key, made_by)
     return work
 
 

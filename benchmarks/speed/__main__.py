@@ -1,9 +1,10 @@
 """Times training steps, their parts, and the same network in Keras' own loop and in PyTorch; writes TRAINING.md.
 
-    python -m benchmarks.speed                            all of it, in about a quarter of an hour
+    python -m benchmarks.speed                            all of it, in about twenty minutes
     python -m benchmarks.speed --only 'step/*/gru/2'      some of it; --list tells what there is
     python -m benchmarks.speed --quick                    a moment of each, to see that it runs
     python -m benchmarks.speed --page                     the page alone, from results/training.json
+    python -m benchmarks.speed.pipeline OLD               the default run of a commit before, and of today's
 
 Needs uv, and a package index for the environment that holds PyTorch, which is that of `python -m benchmarks.peers`.
 Leave the machine to it. The page of some of it, or of a quick run, is written to --work;
@@ -21,18 +22,14 @@ from datetime import timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 
-from benchmarks.accuracy import RESULTS, made
-from benchmarks.benchmark import HERE
-from benchmarks.pages import read_results, save_page
+from benchmarks.accuracy import made
 from benchmarks.speed.catalogue import Group, groups
-from benchmarks.speed.page import render_page
+from benchmarks.speed.results import FOUND, PAGE, write_page
 from benchmarks.speed.running import Json, Plan, time_group
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
 from pipeline.storage import write_json
 
-FOUND = RESULTS / "training.json"
-PAGE = HERE / "TRAINING.md"
 QUICK_SECONDS = 0.02
 
 
@@ -46,7 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of steps, for each figure in each round")
+    parser.add_argument("--seconds", type=float, default=0.6, help="of steps, for each figure in each round")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work/speed"))
     parser.add_argument("--environments", type=Path, default=Path("benchmarks/.work/peers/environments"))
     args = parser.parse_args()
@@ -91,15 +88,6 @@ def measure(chosen: Sequence[Group], plan: Plan) -> Json:
         took = timedelta(seconds=round(time.monotonic() - start))
         print(f"{number}/{len(chosen)} {group.name} {took}", flush=True)
     return {"rounds": plan.rounds, "seconds": plan.seconds, "groups": found, **made()}
-
-
-def write_page(results: Path, page: Path) -> None:
-    """Writes the page from the results.
-
-    Raises:
-        GatecastError: nothing has been timed yet.
-    """
-    save_page(render_page(read_results(results, "python -m benchmarks.speed")), page)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 CELLS = ("lstm", "gru")
 THREADS = (1, 2)
-BATCH, UNITS = 64, 128
 BATCHES = (32, 64, 128, 256)
 EPOCH_WINDOWS = 8192  # as params.yaml has it
 BRIEF = 0.2  # share of the time for what is a small part of a step
+PLAIN: Mapping[str, Any] = {
+    "units": 128,
+    "layers": 1,
+    "dropout": 0.1,
+    "learning_rate": 0.001,
+    "batch_size": 64,
+    "location": "last",
+    "transform": "none",
+    "head": "plain",
+    "linear": "none",
+    "calendar": "none",
+    "identity": "none",
+}
+BATCH = int(PLAIN["batch_size"])
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,11 @@ class Shape:
         series: how many.
         length: of each.
         held_out: of the validation part, and of the test part.
-        identity: as `Hparams.identity`.
+        freq: of a step, as `data.freq`.
+        covariates: how many are known ahead.
+        choices: hyperparameters, where they are not those of `PLAIN`.
+        of_cell: the same of one cell.
+        torch: whether the network is written for PyTorch too.
     """
 
     words: str
@@ -36,13 +53,45 @@ class Shape:
     series: int
     length: int
     held_out: int
-    identity: str
+    freq: str | int = 1
+    covariates: int = 0
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    of_cell: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    torch: bool = True
+
+    def hparams(self, cell: str) -> dict[str, Any]:
+        """All hyperparameters of a cell's network."""
+        lengths = {"segment_length": self.segment_length, "context_used": self.context_length}
+        return {**PLAIN, **lengths, **self.choices, **self.of_cell.get(cell, {})}
 
 
 SHAPES = {
-    "default": Shape("the default run", 104, 52, 26, 1, 2284, 208, "none"),
-    "etth1-96": Shape("ETTh1, horizon 96", 720, 24, 96, 7, 14400, 2880, "embedding"),
-    "etth1-720": Shape("ETTh1, horizon 720", 720, 24, 720, 7, 14400, 2880, "embedding"),
+    "default": Shape(
+        "the default run",
+        104,
+        52,
+        26,
+        1,
+        2284,
+        208,
+        choices={"batch_size": 128, "location": "mean", "linear": "ridge"},
+        of_cell={"lstm": {"units": 64}, "gru": {"transform": "log1p"}},
+    ),
+    "etth1-96": Shape("ETTh1, horizon 96", 720, 24, 96, 7, 14400, 2880, choices={"identity": "embedding"}),
+    "etth1-720": Shape("ETTh1, horizon 720", 720, 24, 720, 7, 14400, 2880, choices={"identity": "embedding"}),
+    "vic-elec": Shape(
+        "Victoria's electricity",
+        336,
+        48,
+        48,
+        1,
+        52608,
+        2880,
+        freq="30min",
+        covariates=2,
+        choices={"head": "copy", "calendar": "auto"},
+        torch=False,
+    ),
 }
 
 
@@ -57,6 +106,8 @@ class Layer:
 
 
 LAYER = Layer()
+EXCHANGE = "exchange.npz"  # in the folder of work
+VARIANTS = ("bare", "xla", "keras", "time-major", "batch-major", "one step a call")
 PRODUCT = 4096  # rows and columns of the matrices of the yardstick
 
 
@@ -70,7 +121,7 @@ class Setup:
         measures: what it can be asked for.
         cell: key of `pipeline.cells.CELLS`.
         shape: key of `SHAPES`, of a step.
-        batch: windows of a step.
+        batch: windows of a step; None for those of the shape.
         bfloat16: whether TensorFlow may take products in bfloat16.
         exchange: file of weights and a batch; a process of ours writes it, one of PyTorch reads it.
         torch: whether it is a process of PyTorch.
@@ -81,7 +132,7 @@ class Setup:
     measures: tuple[str, ...]
     cell: str = "gru"
     shape: str = "default"
-    batch: int = BATCH
+    batch: int | None = None
     bfloat16: bool = False
     exchange: str | None = None
     torch: bool = False
@@ -130,12 +181,15 @@ def groups() -> Iterator[Group]:
 def _step_group(shape: str, cell: str, threads: int) -> Group:
     """A step of ours and its parts, that of Keras' own loop, and PyTorch's."""
     parts, brief = ("whole", "bare", "forward", "gradient", "keras"), ("gather", "draw", "call")
-    ours = Setup("step", threads, (*parts, *brief), cell, shape, exchange="exchange.npz")
-    theirs = Setup("step", threads, ("step",), cell, shape, exchange="exchange.npz", torch=True)
     timings = {part: Timing(part, ("ours",)) for part in parts}
-    timings |= {"torch": Timing("step", ("torch",))}
     timings |= {part: Timing(part, ("ours",), BRIEF) for part in brief}
-    return Group(f"step/{shape}/{cell}/{threads}", {"ours": ours, "torch": theirs}, timings)
+    ours = Setup("step", threads, (*parts, *brief), cell, shape)
+    name = f"step/{shape}/{cell}/{threads}"
+    if not SHAPES[shape].torch:
+        return Group(name, {"ours": ours}, timings)
+    theirs = Setup("step", threads, ("step",), cell, shape, exchange=EXCHANGE, torch=True)
+    timings["torch"] = Timing("step", ("torch",))
+    return Group(name, {"ours": replace(ours, exchange=EXCHANGE), "torch": theirs}, timings)
 
 
 def _layer_group(cell: str, threads: int) -> Group:
@@ -149,19 +203,14 @@ def _layer_group(cell: str, threads: int) -> Group:
 def _variant_group(shape: str, cell: str) -> Group:
     """Steps on two threads, but for the two processes that have one each, side by side."""
     setups = {
-        f"batch-{batch}": Setup(
-            "step", 2, ("whole", "bare", "xla") if batch == BATCH else ("whole",), cell, shape, batch
-        )
+        f"batch-{batch}": Setup("step", 2, ("whole", *VARIANTS) if batch == BATCH else ("whole",), cell, shape, batch)
         for batch in BATCHES
     }
     timings = {name: Timing("whole", (name,)) for name in setups}
+    timings |= {name: Timing(name, (f"batch-{BATCH}",)) for name in VARIANTS}
     for side in ("left", "right"):
         setups[side] = Setup("step", 1, ("whole",), cell, shape)
     setups["bfloat16"] = Setup("step", 2, ("whole",), cell, shape, bfloat16=True)
-    timings |= {
-        "side by side": Timing("whole", ("left", "right")),
-        "bfloat16": Timing("whole", ("bfloat16",)),
-        "bare": Timing("bare", (f"batch-{BATCH}",)),
-        "xla": Timing("xla", (f"batch-{BATCH}",)),
-    }
+    timings["side by side"] = Timing("whole", ("left", "right"))
+    timings["bfloat16"] = Timing("whole", ("bfloat16",))
     return Group(f"variant/{shape}/{cell}", setups, timings)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.serving.figures import Figure, Target
-from benchmarks.speed.catalogue import BATCH, CELLS, EPOCH_WINDOWS, PRODUCT, SHAPES, THREADS
+from benchmarks.speed.catalogue import CELLS, PRODUCT, SHAPES, THREADS
 
 INPUT_SHARE = 3.0  # % of a step
 SLOWER = 3.0  # % than the bare network
-EPOCH_STEPS = EPOCH_WINDOWS // BATCH
 FORWARD_AND_BACKWARD = 3  # a product of the forward pass has two in the backward pass
 
 Json = Mapping[str, Any]
@@ -80,7 +79,8 @@ def share_of_peak(results: Json, group: Json, threads: int) -> float | None:
     peak = gigaflops(results, threads)
     if peak is None:
         return None
-    work = 2e-9 * FORWARD_AND_BACKWARD * group["facts"]["ours"]["multiply_accumulates"] * BATCH
+    facts = group["facts"]["ours"]
+    work = 2e-9 * FORWARD_AND_BACKWARD * facts["multiply_accumulates"] * facts["batch"]
     return float(100 * work / figure(group, lambda one: one["whole"]).median / peak.median)
 
 

@@ -17,11 +17,12 @@ import tensorflow as tf
 from benchmarks.speed.catalogue import EPOCH_WINDOWS, LAYER, PRODUCT, SHAPES, Setup
 from benchmarks.speed.process import Measure
 from benchmarks.speed.synthetic import build_fit, build_spec
-from pipeline import training
+from pipeline import recurrence, training
 from pipeline.cells import CELLS
 from pipeline.cost import multiply_accumulates
 from pipeline.hparams import NetworkSpec
-from pipeline.network import SegmentNetwork, network_weights, pinball_loss
+from pipeline.network import SegmentNetwork, _flat, network_weights, pinball_loss
+from pipeline.optimizer import FusedAdam
 from pipeline.recurrence import train_layer
 from pipeline.windows import FitSet
 from pipeline.worker import peak_memory_mib
@@ -37,6 +38,61 @@ class KerasLoop(SegmentNetwork):
     def _encode(self, segments: Any, static: Any, training: bool | None) -> list[list[Any]]:
         del training  # it would put dropout between several layers
         return super()._encode(segments, static, False)
+
+
+class PlainLoop(SegmentNetwork):
+    """The same network of one layer, whose inputs are projected at once, before a plain loop over the steps.
+
+    Args:
+        spec: of the network.
+        time_major: whether steps come before windows in memory, which takes a copy, or after.
+    """
+
+    def __init__(self, spec: NetworkSpec, *, time_major: bool) -> None:
+        super().__init__(spec)
+        self._axis = 0 if time_major else 1
+
+    def _encode(self, segments: Any, static: Any, training: bool | None) -> list[list[Any]]:  # noqa: ARG002
+        x = tf.nn.relu(_flat(self.embedding, segments) + static)
+        return [loop_layer(self.spec.cell, self.recurrent[0], x, axis=self._axis)]
+
+
+def loop_layer(cell: str, layer: Any, x: Any, *, axis: int) -> list[Any]:
+    """The final states [N, units] of a Keras layer, as `PlainLoop` gets them; outputs are collected as by the layer.
+
+    Args:
+        cell: `lstm` or `gru`.
+        layer: built.
+        x: inputs [N, S, D].
+        axis: of the steps in the projected inputs.
+    """
+    projected, bias = recurrence._project(layer, x), recurrence._state_bias(layer)
+    projected = tf.transpose(projected, (1, 0, 2)) if axis == 0 else projected
+    zeros = tf.zeros((tf.shape(x)[0], layer.units))
+
+    def step(t: Any, outputs: Any, *states: Any) -> tuple[Any, ...]:
+        recurrent = tf.nn.bias_add(states[0] @ layer.cell.recurrent_kernel, bias)
+        after = _AFTER[cell](projected[t] if axis == 0 else projected[:, t], recurrent, states)
+        return t + 1, outputs.write(t, after[0]), *after
+
+    outputs = tf.TensorArray(tf.float32, x.shape[1], element_shape=zeros.shape)
+    first = (0, outputs, *[zeros] * _STATES[cell])
+    _, _, *states = tf.while_loop(lambda t, *_: t < x.shape[1], step, first, maximum_iterations=x.shape[1])
+    return list(states)
+
+
+def _after_lstm(inputs: Any, recurrent: Any, states: Sequence[Any]) -> tuple[Any, ...]:
+    i, f, g, o = tf.split(inputs + recurrent, 4, axis=-1)
+    carry = tf.sigmoid(f) * states[1] + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(carry), carry
+
+
+def _after_gru(inputs: Any, recurrent: Any, states: Sequence[Any]) -> tuple[Any, ...]:
+    return recurrence._gru(inputs, recurrent, states[0])[:1]
+
+
+_STATES = {"lstm": 2, "gru": 1}
+_AFTER = {"lstm": _after_lstm, "gru": _after_gru}
 
 
 class Recorder:
@@ -101,7 +157,9 @@ def _steps(setup: Setup, folder: Path) -> tuple[Json, Measures]:
     fit = build_fit(shape)
     spec = build_spec(setup.cell, shape, setup.batch, fit)
     network, optimizer, rng = training._start(spec, 1)
-    bench = Bench(spec, fit, training._batches(fit.train, setup.batch, CALL * setup.batch, rng))
+    fill_linear(network, rng)
+    batch = spec.hparams.batch_size
+    bench = Bench(spec, fit, training._batches(fit.train, batch, CALL * batch, rng))
     train_epoch = training._training(network, optimizer, fit.train, fit.loss_scale)
     whole = Measure(lambda: float(train_epoch(bench.rows)), CALL)
     first, second = _seconds(whole.run), _seconds(whole.run)
@@ -111,20 +169,24 @@ def _steps(setup: Setup, folder: Path) -> tuple[Json, Measures]:
         "multiply_accumulates": multiply_accumulates(spec),
         "parameters": int(network.count_params()),
         "windows": len(fit.train),
+        "batch": batch,
     }
     if setup.exchange:
         save_exchange(bench, network, folder / setup.exchange)
-    epoch_steps = EPOCH_WINDOWS // setup.batch
+    epoch_steps = EPOCH_WINDOWS // batch
     builders: dict[str, Callable[[], Measure]] = {
         "whole": lambda: whole,
         "bare": lambda: _stepping(bench, network, optimizer),
         "xla": lambda: _stepping(bench, network, optimizer, jit_compile=True),
         "keras": lambda: _keras_loop(bench),
+        "time-major": lambda: _stepping(bench, *_with_optimizer(PlainLoop(spec, time_major=True))),
+        "batch-major": lambda: _stepping(bench, *_with_optimizer(PlainLoop(spec, time_major=False))),
+        "one step a call": lambda: _one_a_call(bench, network, optimizer),
         "forward": lambda: _forward(bench, network),
         "gradient": lambda: _gradient(bench, network),
         "gather": lambda: _gathering(bench),
         "draw": lambda: Measure(
-            partial(training._batches, fit.train, setup.batch, EPOCH_WINDOWS, np.random.default_rng(1)), epoch_steps
+            partial(training._batches, fit.train, batch, EPOCH_WINDOWS, np.random.default_rng(1)), epoch_steps
         ),
         # An epoch of no steps: what is left is the call.
         "call": lambda: Measure(lambda: float(train_epoch(bench.rows[:0])), epoch_steps),
@@ -151,6 +213,31 @@ def _keras_loop(bench: Bench) -> Measure:
     optimizer = keras.optimizers.Adam(bench.spec.hparams.learning_rate, global_clipnorm=1.0)
     optimizer.build(network.trainable_variables)
     return _stepping(bench, network, optimizer)
+
+
+def _with_optimizer(network: SegmentNetwork) -> tuple[SegmentNetwork, FusedAdam]:
+    optimizer = FusedAdam(network.spec.hparams.learning_rate, global_clipnorm=1.0)
+    optimizer.build(network.trainable_variables)
+    return network, optimizer
+
+
+def _one_a_call(bench: Bench, network: SegmentNetwork, optimizer: Any) -> Measure:
+    """Whole steps, each of which Python calls for."""
+    loss_of, weights = training._loss(network, bench.fit.train, bench.fit.loss_scale), network.trainable_variables
+
+    @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
+    def step(rows: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = loss_of(rows, True)
+        optimizer.apply(tape.gradient(loss, weights), weights)
+        return loss
+
+    def run() -> None:
+        for rows in bench.rows:
+            loss = step(tf.constant(rows))
+        float(loss)
+
+    return Measure(run, CALL)
 
 
 def _forward(bench: Bench, network: Any) -> Measure:
@@ -226,6 +313,12 @@ def _looped(step: Callable[[Any], Any], value: Any, count: int, *, jit_compile: 
 def _touched(tensors: Any) -> Any:
     """One number of each tensor, added up, for which the whole of it has to be computed."""
     return tf.add_n([tf.cast(tf.reshape(tensor, [-1])[-1], tf.float32) for tensor in tensors])
+
+
+def fill_linear(network: SegmentNetwork, rng: np.random.Generator) -> None:
+    """Gives the linear forecast, where there is one, weights that are not zero, as a fit would."""
+    if network.spec.hparams.linear == "ridge":
+        network.linear.kernel.assign(0.01 * rng.standard_normal(network.linear.kernel.shape))
 
 
 def save_exchange(bench: Bench, network: SegmentNetwork, path: Path) -> None:

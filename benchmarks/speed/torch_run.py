@@ -42,7 +42,7 @@ def main() -> None:
 
 
 class Network(nn.Module):
-    """The network of a spec with one recurrent layer, the plain head and the last value as location."""
+    """The network of a spec with one recurrent layer, the plain head and no covariates."""
 
     def __init__(self, spec) -> None:
         super().__init__()
@@ -59,6 +59,8 @@ class Network(nn.Module):
         self.recurrent = CELLS[spec["cell"]](self.units, self.units, batch_first=True)
         self.dropout = nn.Dropout(h["dropout"])
         self.head = nn.Linear(self.units, self.length * count)
+        if h["linear"] == "ridge":  # fitted before training, and left alone by it
+            self.linear = nn.Linear(h["context_used"], spec["horizon"], bias=False).requires_grad_(False)
         self.position = nn.Parameter(torch.randn(self.future, self.units))
         self.categories = nn.ModuleList(nn.Embedding(n + 1, self.units) for n in spec["inputs"]["categories"])
 
@@ -71,23 +73,30 @@ class Network(nn.Module):
         _, state = self.recurrent(torch.relu(self.embedding(torch.cat(parts, dim=2)) + static))
         decoded = self.dropout(self.decode(self.position + static, state, len(z)))
         raw = self.head(decoded).view(len(z), -1, len(self.quantiles))[:, : self.spec["horizon"]]
-        spread = raw[..., self.centre, None] + nn.functional.softplus(raw) @ self.outward
-        return spread.double() * scale[:, :, None] + location[:, :, None]
+        quantiles = raw[..., self.centre, None] + nn.functional.softplus(raw) @ self.outward
+        if self.spec["hparams"]["linear"] == "ridge":
+            quantiles = quantiles + self.linear(z)[:, :, None]
+        forecast = quantiles.double() * scale[:, :, None] + location[:, :, None]
+        return torch.expm1(forecast) if self.spec["hparams"]["transform"] == "log1p" else forecast
 
     def normalise(self, history, observed):
         """Values and mask in float32; location and scale [N, 1]."""
         seen = observed > 0
         x = torch.where(seen, history, 0.0)
+        if self.spec["hparams"]["transform"] == "log1p":
+            x = torch.log1p(x)
         steps = torch.arange(1, x.shape[1] + 1)
         last = x.gather(1, torch.where(seen, steps, 0).argmax(1)[:, None])
         used = self.spec["hparams"]["context_used"]
         mask = seen.double()[:, -used:]
         d = (x[:, -used:] - last) * mask
         count = mask.sum(1, keepdim=True).clamp(min=1.0)
-        centred = (d - d.sum(1, keepdim=True) / count) * mask
+        mean = d.sum(1, keepdim=True) / count
+        centred = (d - mean) * mask
         scale = ((centred * centred).sum(1, keepdim=True) / count).sqrt()
         inverse = torch.where(scale > 0, 1.0 / torch.where(scale > 0, scale, 1.0), 0.0)
-        return (d * mask * inverse).float(), mask.float(), last, scale
+        offset = mean if self.spec["hparams"]["location"] == "mean" else torch.zeros_like(mean)
+        return ((d - offset) * mask * inverse).float(), mask.float(), last + offset, scale
 
     def static(self, inputs):
         """What the network is told of the series [N, 1, units], or 0."""
@@ -114,6 +123,8 @@ class Network(nn.Module):
             getattr(self, name).weight.copy_(weights[f"{name}/kernel"].T)
             getattr(self, name).bias.copy_(weights[f"{name}/bias"])
         self.position.copy_(weights["position"])
+        if "linear/kernel" in weights:
+            self.linear.weight.copy_(weights["linear/kernel"].T)
         for place, table in enumerate(self.categories):
             table.weight.copy_(weights[f"category_{place}"])
         of_inputs, bias = self.gates(weights["recurrent_0/kernel"]).T, weights["recurrent_0/bias"]
@@ -170,13 +181,14 @@ def build_step(setup, folder):
     network, batch, expected = load_exchange(folder / setup["exchange"])
     inputs, target, scale = batch
     # The fused kernel is the fastest Adam that there is.
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
+    trained = [weights for weights in network.parameters() if weights.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=0.001, fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
         loss = pinball_loss(network, target, network(inputs), scale)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
 
     return {"differences": differences(network, batch, expected)}, step
