@@ -180,6 +180,26 @@ def steps_table(comparison: Comparison) -> pd.DataFrame:
     return pd.concat(parts).rename_axis("step").reset_index()
 
 
+def views_table(views: Json) -> pd.DataFrame:
+    """The networks of every view, one row per view and cell.
+
+    Args:
+        views: as verdict.json has them.
+
+    Returns:
+        `view, model`, what the network is and costs (`recurrent_steps` among it), and `error`: the metric of one
+        network on the test part.
+    """
+    columns = ("units", "segment_length", "recurrent_steps", "parameters", "multiply_accumulates", "error")
+    return pd.DataFrame(
+        [
+            {"view": view, "model": cell, **{name: network[name] for name in columns}}
+            for view, found in views.items()
+            for cell, network in found["cells"].items()
+        ]
+    )
+
+
 def curves_table(comparison: Comparison) -> pd.DataFrame:
     """Learning curves, for a plot with a line per cell and seed.
 

@@ -15,7 +15,7 @@ from pipeline.hparams import NetworkSpec
 
 CONFIDENCE = 0.95
 DECODING_STEPS = 1  # all future segments are decoded side by side, each by one step from the final state
-BY_SEED = ("seconds_per_epoch", "best_epoch", "peak_memory_mib")
+BY_SEED = ("seconds_per_epoch", "best_epoch")
 
 Json = Mapping[str, Any]
 
@@ -118,16 +118,28 @@ def cost_ratios(timings_a: Json, timings_b: Json) -> dict[str, Ratio]:
         timings_b: likewise, of the other cell.
 
     Returns:
-        a / b by measure. `seconds_per_epoch`, `best_epoch` (epochs to the best) and `peak_memory_mib`: means over
-        the seeds, with a 95 % interval over them. `inference_ms_1` and `inference_ms_64`, by batch size: medians
-        over the repeats, with the least and the most that single repeats give. A measure that one of the two lacks
-        is left out.
+        a / b by measure. `seconds_per_epoch` and `best_epoch` (epochs to the best): means over the seeds, with a 95 %
+        interval over them. `peak_memory_mib`: of `peak_memory`, without an interval. `inference_ms_1` and
+        `inference_ms_64`, by batch size: medians over the repeats, with the least and the most that single repeats
+        give. A measure that one of the two lacks is left out.
     """
     found = {name: (_by_seed(timings_a, name), _by_seed(timings_b, name)) for name in BY_SEED}
     ratios = _ratios(found, ratio_of_means)
+    peaks = peak_memory(timings_a), peak_memory(timings_b)
+    if peaks[0] is not None and peaks[1] is not None:
+        ratios["peak_memory_mib"] = Ratio(peaks[0] / peaks[1], None, None)
     latency_a, latency_b = timings_a.get("inference_ms", {}), timings_b.get("inference_ms", {})
     repeats = {f"inference_ms_{size}": (latency_a[size], latency_b[size]) for size in latency_a if size in latency_b}
     return ratios | _ratios(repeats, ratio_of_medians)
+
+
+def peak_memory(timings: Json) -> float | None:
+    """The most memory, in MiB, that a process which trained a cell has held; None where it was not measured.
+
+    A process trains several seeds, one after the other, and the system tells only the most that it has ever held, with
+    Python, TensorFlow and the data: what it says after a seed is no measure of that seed, and gives no interval.
+    """
+    return max(_by_seed(timings, "peak_memory_mib"), default=None)
 
 
 def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Ratio:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.budget import audit_budgets
 from pipeline.comparison import Comparison, View
 from pipeline.cost import describe_cost, multiply_accumulates
-from pipeline.evidence import Design
+from pipeline.evidence import measure_design
 from pipeline.metrics import rounded
 from pipeline.tables import format_figure
 from pipeline.verdict import Candidate, Case, Rules, compare_pairs, judge
@@ -41,16 +41,17 @@ def decide(
 
     Returns:
         A JSON object: what `verdict.judge` gives, and `schema`; `best_on_validation` and `served`, names of cells;
-        `metric`, which decides; `n_cutoffs` and `n_series` of the test part; `seeds`; `baseline`, the best on
-        validation with its metric on both parts, whether it beats the best cell on validation, and every cell's
-        difference from it on the test part; `budget` of the searches; `views`; `audit` of the data.
+        `metric`, which decides; `n_cutoffs` and `n_series` of the test part, those that can be compared; `seeds`;
+        `baseline`, the best on validation with its metric on both parts, whether it beats the best cell on
+        validation, and every cell's difference from it on the test part; `budget` of the searches; `views`; `audit`
+        of the data.
     """
     metric, ranked, baseline = comparison.metric, comparison.ranked, comparison.best_baseline
     best = ranked[0]
     budget = audit_budgets({cell.name: cell.facts.tuned for cell in comparison.cells})
-    design = Design(
-        n_cutoffs=best.test["n_cutoffs"],
-        n_series=best.test["n_series"],
+    design = measure_design(
+        best.measured,
+        metric=metric,
         horizon=best.facts.spec.horizon,
         step_size=step_size,
         independent_series=independent_series,

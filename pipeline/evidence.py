@@ -31,67 +31,6 @@ INDEPENDENT = "the series are independent of each other"
 
 
 @dataclass(frozen=True)
-class Design:
-    """How models are compared on a test part.
-
-    Attributes:
-        n_cutoffs: different cutoffs.
-        n_series: series.
-        horizon: steps forecast.
-        step_size: steps between cutoffs.
-        independent_series: whether a person has declared that the series are independent.
-    """
-
-    n_cutoffs: int
-    n_series: int
-    horizon: int
-    step_size: int
-    independent_series: bool = False
-
-    @property
-    def overlap(self) -> int:
-        """Cutoffs within one horizon."""
-        return math.ceil(self.horizon / self.step_size)
-
-    @property
-    def horizons_worth(self) -> float:
-        """Horizons that follow each other in the test part, as far as its cutoffs tell them apart."""
-        return self.n_cutoffs * min(1.0, self.step_size / self.horizon)
-
-    @property
-    def kind(self) -> str | None:
-        """What is resampled: cutoffs (`over_time`) or series (`over_series`); None where neither are enough.
-
-        Series that share a calendar share its shocks, so their number counts only where there is one cutoff and
-        nothing else to count, or where they are declared independent.
-        """
-        if self.horizons_worth >= HORIZONS_NEEDED:
-            return OVER_TIME
-        if self.n_series >= SERIES_NEEDED and (self.n_cutoffs == 1 or self.independent_series):
-            return OVER_SERIES
-        return None
-
-    @property
-    def assumes(self) -> str | None:
-        """What a decision takes for granted, in words."""
-        return INDEPENDENT if self.kind == OVER_SERIES else None
-
-    @property
-    def too_little(self) -> str | None:
-        """In words why nothing can be decided, and what would do; None where something can."""
-        if self.kind is not None:
-            return None
-        cutoffs = math.ceil(HORIZONS_NEEDED / min(1.0, self.step_size / self.horizon))
-        more = f"a test part of {cutoffs} cutoffs would do"
-        if self.n_series >= SERIES_NEEDED:
-            more += ", or compare.independent_series: true if the series are independent of each other"
-        return (
-            f"{self.n_cutoffs} cutoffs are {self.horizons_worth:.2g} horizons' worth, and below {HORIZONS_NEEDED} no "
-            f"test keeps its level; {more}"
-        )
-
-
-@dataclass(frozen=True)
 class Measured:
     """The losses of one model on the test part.
 
@@ -124,10 +63,153 @@ class Measured:
         error = float(np.nanmean(self.networks(metric, by="unique_id")))
         return math.sqrt(error) if metric in SQUARED else error
 
+    def at(self, cutoffs: Sequence[Any]) -> Measured:
+        """The losses at some cutoffs."""
+        windows, horizon = self.windows, self.horizon
+        return Measured(
+            self.name,
+            windows[windows["cutoff"].isin(cutoffs)],
+            None if horizon is None else horizon[horizon["cutoff"].isin(cutoffs)],
+        )
+
     @staticmethod
     def _pivot(windows: pd.DataFrame, metric: str, by: str) -> Floats:
         means = windows.groupby(["forecast", by], sort=True, observed=True)[metric].mean()
         return means.unstack(by).to_numpy(np.float64)
+
+
+@dataclass(frozen=True)
+class Design:
+    """How models are compared on a test part.
+
+    Only windows at which the metric is defined count; of the others the target is missing, or a scale of the series.
+
+    Attributes:
+        shared: the cutoffs at which more than half of the series have a window, in order of time. Any two of them are
+            cutoffs of one series at least, and those are steps of `step_size` apart: so all lie on one grid.
+        in_shared: windows at these cutoffs.
+        n_windows: all windows.
+        n_series: series with a window.
+        most_windows: the most that one series has.
+        horizon: steps forecast.
+        step_size: steps between the cutoffs of a series.
+        independent_series: whether a person has declared that the series are independent.
+    """
+
+    shared: tuple[Any, ...]
+    in_shared: int
+    n_windows: int
+    n_series: int
+    most_windows: int
+    horizon: int
+    step_size: int
+    independent_series: bool = False
+
+    @property
+    def overlap(self) -> int:
+        """Cutoffs within one horizon."""
+        return math.ceil(self.horizon / self.step_size)
+
+    @property
+    def horizons_worth(self) -> float:
+        """Horizons that follow each other in the test part, as far as the shared cutoffs tell them apart."""
+        return len(self.shared) * min(1.0, self.step_size / self.horizon)
+
+    @property
+    def kind(self) -> str | None:
+        """What is resampled: cutoffs (`over_time`) or series (`over_series`); None where neither are enough.
+
+        Series that share a calendar share its shocks, so their number counts only where each has one window and there
+        is nothing else to count, or where they are declared independent.
+        """
+        if self.horizons_worth >= HORIZONS_NEEDED:
+            return OVER_TIME
+        if self.n_series >= SERIES_NEEDED and (self._one_each or self.independent_series):
+            return OVER_SERIES
+        return None
+
+    @property
+    def n_cutoffs(self) -> int:
+        """Cutoffs that follow each other: the shared ones where they are compared, else the most of one series."""
+        return len(self.shared) if self.kind == OVER_TIME else self.most_windows
+
+    @property
+    def compared(self) -> tuple[int, str]:
+        """How many of what are resampled."""
+        return (self.n_series, "series") if self.kind == OVER_SERIES else (self.n_cutoffs, "cutoffs")
+
+    @property
+    def left_out(self) -> float:
+        """The share of windows that are not compared, as their cutoffs are not shared."""
+        return 1 - self.in_shared / self.n_windows if self.kind == OVER_TIME else 0.0
+
+    @property
+    def assumes(self) -> str | None:
+        """What a decision takes for granted, in words."""
+        return INDEPENDENT if self.kind == OVER_SERIES else None
+
+    @property
+    def too_little(self) -> str | None:
+        """In words why nothing can be decided, and what would do; None where something can."""
+        if self.kind is not None:
+            return None
+        if not self.n_windows:
+            return "the metric is defined for no window of the test part"
+        count, ways = len(self.shared), []
+        why = "the series end at different times, so that no cutoff is shared by more than half of them"
+        if self.shared:
+            cutoffs = math.ceil(HORIZONS_NEEDED / min(1.0, self.step_size / self.horizon))
+            ways.append(f"a test part of {cutoffs} cutoffs")
+            told = "1 cutoff is" if count == 1 else f"{count} cutoffs are"
+            if self.in_shared < self.n_windows:
+                told = f"of the cutoffs that more than half of the series share, {told}"
+            worth = f"{self.horizons_worth:.2g} horizons' worth"
+            why = f"{told} {worth}, and below {HORIZONS_NEEDED} no test keeps its level"
+        if self.n_series >= SERIES_NEEDED:
+            ways.append("compare.independent_series: true if the series are independent of each other")
+        elif self._one_each or not self.shared:
+            ways.append(f"{SERIES_NEEDED} series that are independent of each other")
+        first, *others = ways
+        return f"{why}; {', or '.join([f'{first} would do', *others])}"
+
+    def of(self, measured: Measured) -> Measured:
+        """The losses that are compared."""
+        return measured.at(self.shared) if self.kind == OVER_TIME else measured
+
+    @property
+    def _one_each(self) -> bool:
+        return self.n_windows == self.n_series
+
+
+def measure_design(
+    measured: Measured, *, metric: str, horizon: int, step_size: int, independent_series: bool
+) -> Design:
+    """Counts what can be compared.
+
+    Args:
+        measured: the losses of one of the models; where they are undefined, those of the others are too.
+        metric: of `losses.METRICS`.
+        horizon: steps forecast.
+        step_size: steps between the cutoffs of a series.
+        independent_series: whether the series are declared to be independent.
+
+    Returns:
+        The design of the test part.
+    """
+    windows = measured.windows
+    one = windows[(windows["forecast"] == windows["forecast"].iloc[0]) & windows[metric].notna()]
+    holding, by_series = (one.groupby(by, sort=True, observed=True).size() for by in ("cutoff", "unique_id"))
+    shared = holding[2 * holding > len(by_series)]
+    return Design(
+        shared=tuple(shared.index),
+        in_shared=int(shared.sum()),
+        n_windows=len(one),
+        n_series=len(by_series),
+        most_windows=max(by_series, default=0),
+        horizon=horizon,
+        step_size=step_size,
+        independent_series=independent_series,
+    )
 
 
 def compare_networks(a: Measured, b: Measured, *, metric: str, design: Design) -> Difference | None:
@@ -139,14 +221,14 @@ def compare_networks(a: Measured, b: Measured, *, metric: str, design: Design) -
         metric: of `losses.METRICS`.
         design: of the test part; of a kind.
     """
-    by = _rows(design)
-    return _compare(a.networks(metric, by=by), b.networks(metric, by=by), metric=metric, design=design)
+    by, both = _rows(design), (design.of(a), design.of(b))
+    return _compare(*(measured.networks(metric, by=by) for measured in both), metric=metric, design=design)
 
 
 def compare_ensembles(a: Measured, b: Measured, *, metric: str, design: Design) -> Difference | None:
     """As `compare_networks`, of the ensembles, conditional on the networks that are in them."""
-    by = _rows(design)
-    return _compare(a.ensemble(metric, by=by), b.ensemble(metric, by=by), metric=metric, design=design)
+    by, both = _rows(design), (design.of(a), design.of(b))
+    return _compare(*(measured.ensemble(metric, by=by) for measured in both), metric=metric, design=design)
 
 
 def other_tests(a: Measured, b: Measured, *, metric: str, design: Design) -> dict[str, Any]:
@@ -157,12 +239,13 @@ def other_tests(a: Measured, b: Measured, *, metric: str, design: Design) -> dic
         correction, of the networks as they are; over series, from twenty on, `wilcoxon_p`.
     """
     by, power = _rows(design), _power(metric)
-    losses = a.networks(metric, by=by), b.networks(metric, by=by)
+    both = design.of(a), design.of(b)
+    losses = both[0].networks(metric, by=by), both[1].networks(metric, by=by)
     overlap = design.overlap if design.kind == OVER_TIME else 1
     found: dict[str, Any] = {"bootstrap_ci": list(bootstrap_interval(*losses, overlap=overlap, power=power))}
     if design.kind == OVER_TIME:
         found["dm_hln_p"] = diebold_mariano(losses[0].mean(axis=0) - losses[1].mean(axis=0), overlap=overlap)
-        steps = a.steps(metric), b.steps(metric)
+        steps = both[0].steps(metric), both[1].steps(metric)
         p = step_p_values(*steps, overlap=overlap)
         lower = np.nanmean(steps[0], axis=0) < np.nanmean(steps[1], axis=0)
         found["steps"] = {

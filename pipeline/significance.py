@@ -115,10 +115,13 @@ class Needed:
     Attributes:
         windows: how many times as many windows with the same seeds; None where no number of them is enough.
         seeds: how many times as many seeds with the same windows; None likewise.
+        together: how many times as many of both; told only where neither is enough alone, else None, as where both
+            are not enough either.
     """
 
     windows: float | None
     seeds: float | None
+    together: float | None
 
 
 def comparable(a: Floats, b: Floats) -> bool:
@@ -300,18 +303,46 @@ def rank_models(errors: Floats) -> Ranks:
     )
 
 
-def needed(difference: Difference, rope: float) -> Needed:
-    """How many more windows, or seeds, would decide, if the estimate stayed as it is."""
+def corrected(differences: Sequence[Difference | None], rope: float) -> tuple[Floats, Floats]:
+    """The p values that differences are decided by, with Holm's correction for their number.
 
-    def least(kind: str) -> float | None:
+    Args:
+        differences: [M] of the pairs that are decided together; None is undefined.
+        rope: as in `Difference.p_beyond`.
+
+    Returns:
+        [M] that each is no larger than ±rope, and [M] that it is larger; NaN where it is undefined.
+    """
+    beyond = holm([math.nan if found is None else found.p_beyond(rope) for found in differences])
+    within = holm([math.nan if found is None else found.p_within(rope) for found in differences])
+    return beyond, within
+
+
+def needed(difference: Difference, rope: float, *, beside: Sequence[Difference] = ()) -> Needed:
+    """How many more windows, or seeds, would decide, if the estimate stayed as it is.
+
+    Args:
+        difference: what is undecided.
+        rope: as in `Difference.p_beyond`.
+        beside: the differences of the other pairs that are decided with it, which more windows or seeds sharpen too;
+            Holm's correction is for the number of all.
+
+    Returns:
+        What it would take, of up to a thousand times as many.
+    """
+
+    def least(*kinds: str) -> float | None:
         times = 1.0
         while times <= _SEARCHED:
-            if difference.with_more(**{kind: times}).decides(rope):
+            more = [found.with_more(**dict.fromkeys(kinds, times)) for found in (difference, *beside)]
+            if min(p_values[0] for p_values in corrected(more, rope)) <= LEVEL:
                 return times
             times *= 1.05
         return None
 
-    return Needed(windows=least("windows"), seeds=least("seeds") if difference.seeds else None)
+    windows, seeds = least("windows"), least("seeds") if difference.seeds else None
+    alone = windows is not None or seeds is not None or not difference.seeds
+    return Needed(windows, seeds, together=None if alone else least("windows", "seeds"))
 
 
 def _without_gaps(a: Floats, b: Floats) -> tuple[Floats, Floats]:

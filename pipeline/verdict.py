@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -18,7 +18,17 @@ from pipeline.evidence import (
     errors_by_series,
     other_tests,
 )
-from pipeline.significance import LEVEL, SEEDS_NEEDED, SERIES_NEEDED, Difference, holm, needed, rank_models
+from pipeline.params import SERVED_BASELINE
+from pipeline.significance import (
+    LEVEL,
+    SEEDS_NEEDED,
+    SERIES_NEEDED,
+    Difference,
+    corrected,
+    holm,
+    needed,
+    rank_models,
+)
 from pipeline.tables import format_figure
 
 BETTER, EQUIVALENT, UNDECIDED = "better", "equivalent", "undecided"
@@ -137,21 +147,21 @@ def compare_pairs(case: Case) -> list[Json]:
     """Decides every pair of cells, in the order of `case.candidates`, with Holm's correction for their number."""
     pairs = list(combinations(case.candidates, 2))
     found = [_compare(case, a.measured, b.measured) for a, b in pairs]
-    rope = case.rules.rope
-    beyond = holm([math.nan if d is None else d.p_beyond(rope) for d in found])
-    within = holm([math.nan if d is None else d.p_within(rope) for d in found])
+    beyond, within = corrected(found, case.rules.rope)
     none = holm([math.nan if d is None else d.p for d in found])
     rows = []
-    for (a, b), difference, p_beyond, p_within, p_none in zip(pairs, found, beyond, within, none, strict=True):
+    for place, ((a, b), difference) in enumerate(zip(pairs, found, strict=True)):
         row: Json = {"pair": [a.name, b.name], "verdict": UNDECIDED, "cell": None}
         row |= describe_difference(difference) if difference else dict.fromkeys(("relative_difference", "ci", "p"))
         if difference is not None:
-            row["p_holm"] = float(p_none)
-            if not case.obstacles and p_beyond <= LEVEL:
+            row |= {"p_holm": float(none[place]), "needed": None}
+            if not case.obstacles and beyond[place] <= LEVEL:
                 row |= {"verdict": BETTER, "cell": (a if difference.relative < 0 else b).name}
-            elif not case.obstacles and p_within <= LEVEL:
+            elif not case.obstacles and within[place] <= LEVEL:
                 row["verdict"] = EQUIVALENT
-            row["needed"] = _needed(case, difference) if row["verdict"] == UNDECIDED else None
+            elif not case.obstacles:
+                beside = [other for other in found if other is not None and other is not difference]
+                row["needed"] = _needed(case, difference, beside)
         rows.append(row)
     return rows
 
@@ -203,11 +213,26 @@ def say(case: Case, result: Json) -> str:
             text = f"{result['cell']} is better than {other}: "
         else:
             text = f"{a} and {b} are practically equivalent (within ±{100 * case.rules.rope:g} %): "
-        text += f"{metric} of {a} against {b} {_interval(result)}; {evidence}."
+        text += f"{metric} of {a} against {b} {_interval(result)}; {evidence}{_correction(result)}."
     if verdict in (BETTER, EQUIVALENT, UNDECIDED) and result["cell"] not in (None, best):
         text += f" On validation {best} was best."
     if verdict in (EQUIVALENT, NEITHER):
         text += f" Recommended: {result['recommended'].replace('_', ' ')}, {result['because']}."
+    return text + _say_ranking(case, result)
+
+
+def _say_ranking(case: Case, result: Json) -> str:
+    """Of more than two cells their order on the test part, and whether one beats both that were compared."""
+    if len(case.candidates) <= 2:
+        return ""
+    metric = case.rules.metric
+    errors = {c.name: c.measured.error(metric) for c in case.candidates}
+    order = ", ".join(f"{name} {format_figure(errors[name])}" for name in result["ranking"])
+    text = f" All cells by the {metric} of one network on the test part: {order}."
+    for third in (c.name for c in case.candidates[2:]):
+        won = {name for pair in result["pairs"] if pair["cell"] == third for name in pair["pair"]}
+        if won >= set(result["pair"]):
+            text += f" {third} is better than both {' and '.join(result['pair'])}, though not on validation."
     return text
 
 
@@ -218,20 +243,35 @@ def _say_undecided(case: Case, result: Json) -> str:
         return f"Undecided: the cells' {case.rules.metric} cannot be compared, as it is 0 or undefined."
     a, b = result["pair"]
     text = (
-        f"Undecided between {a} and {b}: {case.rules.metric} of {a} against {b} {_interval(result)}; {_evidence(case)}."
+        f"Undecided between {a} and {b}: {case.rules.metric} of {a} against {b} {_interval(result)}; "
+        f"{_evidence(case)}{_correction(result)}."
     )
     more = result["pairs"][0]["needed"]
-    ways = [f"{more[kind]:,} {kind}" for kind in ("cutoffs", "series", "seeds") if more.get(kind)]
+    kinds = (case.design.compared[1], "seeds")
+    ways = [f"{more[kind]:,} {kind}" for kind in kinds if more[kind]]
     if ways:
         return f"{text} If the difference stayed as it is, {' or '.join(ways)} would decide."
-    return f"{text} No number of windows or of seeds alone would decide a difference that is so near the limit."
+    if together := more["together"]:
+        both = " and ".join(f"{together[kind]:,} {kind}" for kind in kinds)
+        return (
+            f"{text} {kinds[0].capitalize()} and seeds each leave too much to chance for more of the other to decide; "
+            f"if the difference stayed as it is, {together['times']:.2g} times as many of both would: {both}."
+        )
+    return f"{text} No number of {kinds[0]} and seeds within reach would decide a difference that is so near the limit."
 
 
 def _evidence(case: Case) -> str:
-    design = case.design
-    count = f"{design.n_series:,} series" if design.kind == "over_series" else f"{design.n_cutoffs:,} cutoffs"
-    told = f"{count}, {case.seeds} seeds"
-    return f"{told}, taking it that {design.assumes}" if design.assumes else told
+    count, kind = case.design.compared
+    told = f"{count:,} {kind}"
+    if case.design.left_out > 0:
+        told += f" that most series share (without {100 * case.design.left_out:.2g} % of the windows)"
+    told += f", {case.seeds} seeds"
+    return f"{told}, taking it that {case.design.assumes}" if case.design.assumes else told
+
+
+def _correction(result: Json) -> str:
+    count = len(result["pairs"])
+    return f", with Holm's correction for {count} pairs" if count > 1 else ""
 
 
 def _interval(found: Json) -> str:
@@ -254,15 +294,10 @@ def _decide(case: Case, first: Json | None, against: Mapping[str, Difference | N
         return SINGLE_CELL, None
     if case.obstacles:
         return UNDECIDED, None
-    if not _is_beaten(against.values()):
+    # The plain interval of each cell, as it is shown.
+    if not any(found is not None and found.ci[1] < 0 for found in against.values()):
         return NEITHER, None
     return first["verdict"], first["cell"]
-
-
-def _is_beaten(against: Iterable[Difference | None]) -> bool:
-    """Whether a cell's interval lies below 0, with Holm's correction for their number."""
-    p_values = [found.p if found is not None and found.relative < 0 else 1.0 for found in against]
-    return bool((holm(p_values) <= LEVEL).any())
 
 
 def _recommend(case: Case, verdict: str, cell: str | None) -> tuple[str, str]:
@@ -270,7 +305,10 @@ def _recommend(case: Case, verdict: str, cell: str | None) -> tuple[str, str]:
     if verdict == BETTER and cell is not None:
         return cell, "its expected error is lower"
     if verdict == NEITHER:
-        return case.baseline.name, "which is simpler and was not beaten with an interval below 0"
+        because = "which is simpler and was not beaten with an interval below 0"
+        if case.baseline.name == SERVED_BASELINE:
+            because += f"; serve.cell: {SERVED_BASELINE} in params.yaml serves it"
+        return case.baseline.name, because
     if verdict == EQUIVALENT:
         cheap, dear = sorted(case.candidates[:2], key=lambda candidate: candidate.work)
         if cheap.work == dear.work:
@@ -284,13 +322,19 @@ def _recommend(case: Case, verdict: str, cell: str | None) -> tuple[str, str]:
     return best.name, "best on validation, as nothing else decides"
 
 
-def _needed(case: Case, difference: Difference) -> Json:
-    more = needed(difference, case.rules.rope)
-    design = case.design
-    kind, count = ("series", design.n_series) if design.kind == "over_series" else ("cutoffs", design.n_cutoffs)
+def _needed(case: Case, difference: Difference, beside: Sequence[Difference]) -> Json:
+    """What would decide: so many windows, or seeds; where neither is enough alone, so many of both `together`."""
+    more = needed(difference, case.rules.rope, beside=beside)
+    count, kind = case.design.compared
+
+    def of(number: int, times: float | None) -> int | None:
+        return None if times is None else math.ceil(times * number)
+
+    together = {"times": more.together, kind: of(count, more.together), "seeds": of(case.seeds, more.together)}
     return {
-        kind: None if more.windows is None else math.ceil(more.windows * count),
-        "seeds": None if more.seeds is None else math.ceil(more.seeds * case.seeds),
+        kind: of(count, more.windows),
+        "seeds": of(case.seeds, more.seeds),
+        "together": None if more.together is None else together,
     }
 
 

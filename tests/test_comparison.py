@@ -18,6 +18,7 @@ from pipeline.comparison import (
     results_table,
     save_comparison,
     steps_table,
+    views_table,
     with_training_time,
 )
 from pipeline.cost import describe_cost, multiply_accumulates
@@ -109,7 +110,8 @@ def write_losses(folder: Path, name: str, levels: dict[str, float]) -> None:
         frame["cutoff"] = np.tile(np.datetime64("2020-01-01") + np.arange(16), 2)
         frames.append(frame.assign(steps=3, **dict.fromkeys(METRICS, level * shocks)))
     save_losses(pd.concat(frames), folder / f"{name}-losses.parquet")
-    horizon = pd.DataFrame({"cutoff": np.repeat(np.arange(16), 3), "step": np.tile([1, 2, 3], 16)})
+    cutoffs = np.repeat(np.datetime64("2020-01-01") + np.arange(16), 3)
+    horizon = pd.DataFrame({"cutoff": cutoffs, "step": np.tile([1, 2, 3], 16)})
     rng = np.random.default_rng(0)
     save_losses(horizon.assign(**{m: rng.random(48) for m in METRICS}), folder / f"{name}-horizon.parquet")
 
@@ -217,6 +219,17 @@ def test_views_are_shown_beside_the_tuned_networks(models: Path) -> None:
     assert (network["units"], network["recurrent_steps"], network["segment_length"]) == (13, 5, 3)
     assert network["multiply_accumulates"] == multiply_accumulates(spec_of("lstm", 13))
     assert views["tuned"]["cells"]["gru"]["error"] == pytest.approx(0.63, rel=0.2)
+
+
+def test_the_recurrent_steps_of_every_view_are_in_a_table(models: Path) -> None:
+    for cell in ("lstm", "gru"):
+        write_view(models, "equal_units", cell, units=24, test=0.5)
+    table = views_table(verdict_of(load(models, views=("equal_units",)))["views"])
+    assert list(table["view"] + " " + table["model"]) == [
+        *("tuned gru", "tuned lstm", "equal_units gru", "equal_units lstm")
+    ]
+    assert table["recurrent_steps"].tolist() == [5] * 4
+    assert table["units"].tolist() == [16, 16, 24, 24]
 
 
 def test_the_search_table_and_both_spaces_are_written(models: Path, tmp_path: Path) -> None:
@@ -333,11 +346,13 @@ def test_the_stage_prints_the_table_with_its_training_time_and_one_closing_line(
     monkeypatch.setattr(stage, "load_params", lambda: params)
     write_json(AUDIT, Path("data/series/audit.json"))
     stage.main()
-    *table, gap, line, verdict = capsys.readouterr().out.splitlines()
-    assert len({len(row) for row in table}) == 1
-    assert table[0].endswith("| training_s |")
-    assert table[2].endswith("61.25 |")
-    assert (gap, line) == ("", describe(load(models, "lstm", "gru")))
+    table, views, closing = capsys.readouterr().out.split("\n\n")
+    assert all(len({len(row) for row in shown.splitlines()}) == 1 for shown in (table, views))
+    header, _, first, *_ = table.splitlines()
+    assert header.endswith("| training_s |")
+    assert first.endswith("61.25 |")
+    line, verdict = closing.splitlines()
+    assert line == describe(load(models, "lstm", "gru"))
     written = read_json(Path("models/comparison/verdict.json"))
     assert written["served"] == "gru"
     assert verdict == f"Verdict: {written['words']}"

@@ -19,6 +19,7 @@ from pipeline.cost import (
     matching_units,
     multiply_accumulates,
     parameter_count,
+    peak_memory,
     ratio_of_means,
     ratio_of_medians,
     recurrent_steps,
@@ -163,17 +164,25 @@ def timings_of(factor: float, *, memory: float | None = 500.0) -> dict[str, Any]
 
 
 def test_every_cost_of_one_cell_is_told_as_a_multiple_of_the_others() -> None:
-    ratios = cost_ratios(timings_of(3.0), timings_of(2.0))
+    ratios = cost_ratios(timings_of(3.0, memory=600.0), timings_of(2.0))
     assert {name: ratio.ratio for name, ratio in ratios.items()} == pytest.approx(
         {
             "seconds_per_epoch": 1.5,
             "best_epoch": 1.0,
-            "peak_memory_mib": 1.0,
+            "peak_memory_mib": 1.2,
             "inference_ms_1": 1.5,
             "inference_ms_64": 1.0,
         }
     )
-    assert ratios["peak_memory_mib"] == Ratio(1.0, 1.0, 1.0)
+
+
+def test_peak_memory_is_the_highest_mark_of_a_process_that_trains_several_seeds_and_has_no_interval() -> None:
+    climbing = timings_of(1.0)
+    for seed, memory in zip(climbing["seeds"].values(), (500.0, 620.0, 610.0), strict=True):
+        seed["peak_memory_mib"] = memory
+    assert peak_memory(climbing) == 620.0
+    assert peak_memory(timings_of(1.0, memory=None)) is None
+    assert cost_ratios(climbing, timings_of(1.0))["peak_memory_mib"] == Ratio(1.24, None, None)
 
 
 def test_what_one_cells_timings_lack_is_left_out() -> None:

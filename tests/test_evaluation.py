@@ -13,10 +13,17 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from panels import QUANTILES, SEASON, random_series, small_project, window
+from panels import QUANTILES, SEASON, WINDOW, random_series, small_project, window
 
 from pipeline.errors import GatecastError
-from pipeline.evaluation import Evaluation, evaluate_forecaster, forecast_frame, save_evaluation, score_test
+from pipeline.evaluation import (
+    Evaluation,
+    count_windows,
+    evaluate_forecaster,
+    forecast_frame,
+    save_evaluation,
+    score_test,
+)
 from pipeline.intervals import forecast_columns
 from pipeline.losses import METRICS, load_losses, measure_losses
 from pipeline.stages import evaluate as stage
@@ -119,9 +126,15 @@ def test_a_single_seed_deviates_by_nothing() -> None:
 def test_what_the_figures_rest_on_is_counted() -> None:
     test = small_test()
     found = evaluate(test).metrics
-    cutoffs = {test.ds[position - 1] for position in test.windows.positions}
-    assert (found["n_series"], found["n_cutoffs"], found["n_windows"]) == (3, len(cutoffs), len(test.windows))
-    assert len(cutoffs) < len(test.windows)
+    by_series = [list(test.windows.series).count(series) for series in range(3)]
+    assert (found["n_series"], found["n_cutoffs"], found["n_windows"]) == (3, max(by_series), len(test.windows))
+
+
+def test_series_that_end_at_different_times_have_no_more_cutoffs_than_one_of_them() -> None:
+    rng = np.random.default_rng(0)
+    test = window([rng.normal(size=90), rng.normal(size=190)], WINDOW.model_copy(update={"test_size": 5}))[1]
+    assert len(set(test.ds[test.windows.positions - 1])) == 2
+    assert count_windows(test) == {"n_series": 2, "n_cutoffs": 1, "n_windows": 2}
 
 
 def test_metrics_are_plain_json() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_models import HOSTILE, SEEDS, write_comparison, write_project
+from report_models import HOSTILE, SEEDS, write_comparison, write_project, write_ranks
 
 from pipeline.params import load_params
 from pipeline.report.building import build_report, save_report
@@ -19,6 +19,7 @@ from pipeline.report.charts import count_points, dark_shades, label, place_evenl
 from pipeline.report.intervals import autocorrelation, observed_shares
 from pipeline.report.page import render_page
 from pipeline.report.parts import Report, Section, Text, figure, interval, listed, probability, signed_percent
+from pipeline.report.ranks import joined
 from pipeline.report.search import allowed_words, hyperparameter_shares
 from pipeline.report.sources import Sources
 from pipeline.stages import report as stage
@@ -39,6 +40,8 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sources]:
         shutil.copytree(folder / "made", folder / name)
         write_comparison(folder / name, cells=cells, views=VIEWS[name])
         found[name] = Sources(folder / name, cells, "mase")
+        if name == "two":
+            write_ranks(found[name], descriptive=True)
         save_report(build_report(found[name]), page_of(found[name]))
     return found
 
@@ -157,6 +160,85 @@ def test_unequal_budgets_and_what_stands_in_the_way_are_told(sources: Sources) -
     section = section_of(build_report(sources), "verdict")
     assert any("three cutoffs are too few" in part.words for part in section.parts if isinstance(part, Text))
     assert "completed trials: lstm 24, gru 12" in render_page(Report("", "", "", [section]))
+
+
+def test_ranks_are_a_diagram_whose_bars_join_what_is_not_told_apart(sources: Sources) -> None:
+    chart = next(chart for chart in build_report(sources).charts if chart.title == "Ranks over the series")
+    lines = [trace for trace in chart.figure.data if trace.name != "not told apart"]
+    assert {trace.name: trace.x[0] for trace in lines} == {
+        **{"GRU": 1.9, "LSTM": 1.6, "ridge": 2.7, "seasonal drift": 4.9, "seasonal naive": 3.9},
+        "critical difference": 1.0,
+    }
+    bars = [trace.x for trace in chart.figure.data if trace.name == "not told apart"]
+    assert [(round(x[0], 1), round(x[1], 1)) for x in bars] == [(1.6, 2.7), (3.9, 4.9)]
+    assert "1.15" in chart.caption
+    assert "< 0.0001" in chart.caption
+
+
+def test_groups_of_ranks_are_the_largest_ones() -> None:
+    assert joined([1.0, 1.5, 2.0, 3.5, 4.0], 1.0) == [(0, 2), (3, 4)]
+    assert joined([1.0, 1.8, 2.6, 3.4], 1.0) == [(0, 1), (1, 2), (2, 3)]
+    assert joined([1.0, 2.5], 1.0) == []
+    assert joined([2.0, 2.0, 2.0], 0.1) == [(0, 2)]
+
+
+@pytest.mark.parametrize("descriptive", [True, False])
+def test_tests_over_series_are_descriptive_unless_the_series_are_declared_independent(
+    sources: Sources, descriptive: bool
+) -> None:
+    write_ranks(sources, descriptive=descriptive)
+    section = section_of(build_report(sources), "verdict")
+    page = render_page(Report("", "", "", [section]))
+    # Of the ranks with Friedman's test, and of Wilcoxon's.
+    assert page.count("descriptive: it assumes independent series") == 2 * descriptive
+    assert page.count("meant for independent series, which these are declared to be") == 2 * (not descriptive)
+
+
+def test_of_three_cells_the_order_on_the_test_part_is_told(projects: dict[str, Sources]) -> None:
+    order = projects["three"].verdict["ranking"]
+    facts = page_of(projects["three"]).read_text(encoding="utf-8").split("<main>")[1]
+    assert f"<dt>On test, best first</dt><dd>{', '.join(cell.upper() for cell in order)}</dd>" in facts
+    assert "On test, best first" not in page_of(projects["two"]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("recommended", "chosen"),
+    [
+        ("gru", "the MASE of GRU, the recommended cell."),
+        ("ridge", "the MASE of LSTM, which did best on validation; recommended is ridge, which is no cell."),
+    ],
+)
+def test_the_forecasts_say_by_whose_error_they_are_chosen(sources: Sources, recommended: str, chosen: str) -> None:
+    verdict = {**sources.verdict, "recommended": recommended, "best_on_validation": "lstm"}
+    write_json(verdict, sources.models / "comparison" / "verdict.json")
+    assert chosen in section_of(build_report(sources), "forecasts").lead
+
+
+@pytest.mark.parametrize(
+    ("needed", "told"),
+    [
+        ({"cutoffs": 400, "seeds": None, "together": None}, "400 forecast origins in all would decide."),
+        (
+            {"cutoffs": None, "seeds": None, "together": {"times": 3.2, "cutoffs": 586, "seeds": 16}},
+            "3.2 times as many of both would: 586 forecast origins and 16 seeds in all.",
+        ),
+        ({"cutoffs": None, "seeds": None, "together": None}, "would decide a difference so near the limit."),
+    ],
+)
+def test_what_would_decide_is_told(sources: Sources, needed: dict[str, Any], told: str) -> None:
+    pairs = [{**pair, "needed": needed} for pair in sources.verdict["pairs"]]
+    write_json({**sources.verdict, "pairs": pairs}, sources.models / "comparison" / "verdict.json")
+    assert told in texts_of(build_report(sources))["verdict"]
+
+
+def test_peak_memory_has_no_interval_and_is_said_to_be_a_high_water_mark(sources: Sources) -> None:
+    section = section_of(build_report(sources), "cost")
+    page = render_page(Report("", "", "", [section]))
+    assert "peak memory of training, MiB" in page
+    assert "the most that a process which trained the cell has held" in page
+    chart = next(chart for chart in Report("", "", "", [section]).charts if chart.title == "GRU in units of LSTM")
+    peak = next(trace for trace in chart.figure.data if trace.name == "peak memory of training")
+    assert (peak.error_x.array[0], peak.error_x.arrayminus[0]) == (0, 0)
 
 
 def test_names_of_the_user_are_never_markup(projects: dict[str, Sources]) -> None:
@@ -344,5 +426,6 @@ def test_the_stage_writes_the_report_of_the_cells_in_params(
     monkeypatch.setattr(stage, "load_params", lambda: params)
     page_of(sources).unlink()
     stage.main()
-    assert capsys.readouterr().out == "report: models/report/report.html\n"
+    words = sources.verdict["words"]
+    assert capsys.readouterr().out == f"report: models/report/report.html\nVerdict: {words}\n"
     assert "Gatecast: GRU<" in page_of(sources).read_text(encoding="utf-8")

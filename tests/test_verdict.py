@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from pipeline.evidence import Design, Measured, compare_networks, errors_by_series
+from pipeline.significance import Difference, Term
 from pipeline.verdict import Candidate, Case, Rules, compare_pairs, judge
 
 SEEDS = (11, 12, 13, 14, 15)
 CUTOFFS = 364  # 14 horizons' worth
-DESIGN = Design(n_cutoffs=CUTOFFS, n_series=2, horizon=26, step_size=1)
+FIRST = np.datetime64("2020-01-01", "us")
+DAY = np.timedelta64(1, "D")
+
+
+def calendar(
+    *, cutoffs: int = CUTOFFS, series: int = 2, horizon: int = 26, step_size: int = 1, independent: bool = False
+) -> Design:
+    """The design of series that share all their cutoffs."""
+    shared = tuple(pd.DatetimeIndex(FIRST + np.arange(cutoffs) * DAY))
+    return Design(shared, series * cutoffs, series * cutoffs, series, cutoffs, horizon, step_size, independent)
+
+
+DESIGN = calendar()
 
 
 def planted(
@@ -27,8 +43,12 @@ def planted(
     noise: float = 0.005,
     seeds: tuple[int, ...] = SEEDS,
     spread: float = 0.001,
+    apart: int = 0,
 ) -> Measured:
-    """Losses around `level` that share the shocks of all models, with `noise` of their own and `spread` by seed."""
+    """Losses around `level` that share the shocks of all models, with `noise` of their own and `spread` by seed.
+
+    The cutoffs of each series are `apart` days later than those of the one before.
+    """
     shared = 1 + 0.3 * np.random.default_rng(0).standard_normal((series, cutoffs))
     rng = np.random.default_rng(number)
     rows = []
@@ -42,13 +62,13 @@ def planted(
         names, losses = ["ensemble", *names], [0.95 * np.mean(losses, axis=0), *losses]
     for forecast, values in zip(names, losses, strict=True):
         ids = np.repeat([f"s{i}" for i in range(series)], cutoffs)
-        when = np.tile(np.datetime64("2020-01-01") + np.arange(cutoffs), series)
+        days = np.arange(cutoffs) + apart * np.arange(series)[:, None]
         rows.append(
             pd.DataFrame(
                 {
                     "forecast": forecast,
                     "unique_id": ids,
-                    "cutoff": when,
+                    "cutoff": FIRST + days.ravel() * DAY,
                     "mase": values.ravel(),
                     "rmse": values.ravel() ** 2,
                 }
@@ -56,7 +76,7 @@ def planted(
         )
     horizon = pd.DataFrame(
         {
-            "cutoff": np.repeat(np.datetime64("2020-01-01") + np.arange(cutoffs), 3),
+            "cutoff": np.repeat(FIRST + np.arange(cutoffs) * DAY, 3),
             "step": np.tile([1, 2, 3], cutoffs),
             "mase": np.repeat(np.mean(losses, axis=(0, 1)), 3),
         }
@@ -100,12 +120,47 @@ def test_planted_differences_come_out(worse: float, verdict: str, cell: str | No
 
 
 def test_a_planted_difference_in_noise_is_undecided_and_what_it_would_take_is_told() -> None:
-    found = judge(case(0.03, noise=0.3))
+    found = judge(case(0.02, noise=0.1))
     assert found["verdict"] == "undecided"
     needed = found["pairs"][0]["needed"]
-    assert needed["cutoffs"] is None or needed["cutoffs"] > CUTOFFS
+    assert needed["cutoffs"] > CUTOFFS
+    assert needed["seeds"] > 5
+    assert needed["together"] is None
     assert "Undecided between lstm and gru" in found["words"]
+    assert f"{needed['cutoffs']} cutoffs or {needed['seeds']} seeds would decide." in found["words"]
     assert found["recommended"] == "lstm"
+
+
+def test_noise_in_windows_and_in_seeds_takes_more_of_both() -> None:
+    found = judge(case(0.03, noise=0.4))
+    needed = found["pairs"][0]["needed"]
+    assert (needed["cutoffs"], needed["seeds"]) == (None, None)
+    together = needed["together"]
+    assert together["cutoffs"] == pytest.approx(CUTOFFS * together["times"], abs=1)
+    assert together["seeds"] == pytest.approx(5 * together["times"], abs=1)
+    assert f"would: {together['cutoffs']:,} cutoffs and {together['seeds']} seeds." in found["words"]
+    assert "near the limit" not in found["words"]
+
+
+def test_what_it_would_take_is_not_told_where_nothing_may_be_decided() -> None:
+    for obstacle in ({"unequal": ["completed trials"]}, {"seeds": SEEDS[:4]}):
+        pair = judge(case(0.02, noise=0.1, **obstacle))["pairs"][0]
+        assert pair["ci"] is not None
+        assert pair["needed"] is None
+
+
+def test_a_pair_that_is_undecided_for_the_number_of_pairs_is_told_how_many_more_cutoffs_that_takes() -> None:
+    two = case(0.03, noise=0.16)
+    alone = judge(two)
+    # Two more cells that are as hard to tell apart.
+    more = [Candidate(planted(name, 1.01, number=number, noise=0.16), work=200) for number, name in enumerate("xy", 6)]
+    three = judge(replace(two, candidates=[*two.candidates, *more]))
+    assert (alone["verdict"], three["verdict"]) == ("better", "undecided")
+    assert three["ci"] == alone["ci"]
+    needed = three["pairs"][0]["needed"]
+    assert needed["cutoffs"] > 1.04 * CUTOFFS
+    assert needed["seeds"] > 5
+    assert "with Holm's correction for 6 pairs" in three["words"]
 
 
 def test_seeds_that_differ_more_than_the_cells_leave_it_undecided() -> None:
@@ -115,7 +170,7 @@ def test_seeds_that_differ_more_than_the_cells_leave_it_undecided() -> None:
 
 
 def test_too_few_cutoffs_are_always_undecided() -> None:
-    few = Design(n_cutoffs=181, n_series=2, horizon=26, step_size=1)
+    few = calendar(cutoffs=181)
     assert few.horizons_worth < 7
     found = judge(case(0.5, cutoffs=181, design=few))
     assert (found["verdict"], found["kind"], found["ci"]) == ("undecided", None, None)
@@ -123,10 +178,11 @@ def test_too_few_cutoffs_are_always_undecided() -> None:
 
 
 def test_cutoffs_a_horizon_apart_each_count_as_one() -> None:
-    assert Design(n_cutoffs=7, n_series=1, horizon=24, step_size=24).kind == "over_time"
-    assert Design(n_cutoffs=7, n_series=1, horizon=24, step_size=48).horizons_worth == 7
-    assert Design(n_cutoffs=84, n_series=1, horizon=24, step_size=2).kind == "over_time"
-    assert Design(n_cutoffs=83, n_series=1, horizon=24, step_size=2).kind is None
+    one = partial(calendar, series=1, horizon=24)
+    assert one(cutoffs=7, step_size=24).kind == "over_time"
+    assert one(cutoffs=7, step_size=48).horizons_worth == 7
+    assert one(cutoffs=84, step_size=2).kind == "over_time"
+    assert one(cutoffs=83, step_size=2).kind is None
 
 
 def test_fewer_than_five_seeds_are_undecided() -> None:
@@ -153,8 +209,30 @@ def test_one_cell_that_beats_the_baseline_is_enough_for_a_verdict() -> None:
     assert (found["verdict"], found["cell"]) == ("better", "lstm")
 
 
+def test_a_recommended_baseline_says_how_it_is_served_where_it_can_be() -> None:
+    found = case(baseline=0.8)
+    assert "serve.cell: ridge in params.yaml serves it." in judge(found)["words"]
+    naive = replace(found, baseline=replace(found.baseline, name="seasonal_naive"))
+    assert judge(naive)["recommended"] == "seasonal_naive"
+    assert "serve" not in judge(naive)["words"]
+
+
 def test_a_baseline_that_is_not_beaten_for_certain_is_neither() -> None:
-    assert judge(case(baseline=1.001, noise=0.05))["verdict"] == "neither"
+    assert judge(case(baseline=1.0, noise=0.05))["verdict"] == "neither"
+
+
+@pytest.mark.parametrize(("end", "verdict"), [(-1e-4, "better"), (1e-4, "neither")])
+def test_a_baseline_is_beaten_where_the_interval_that_is_shown_lies_below_0(
+    end: float, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = 0.05
+    deviation = half / stats.t.ppf(0.975, 8)
+    against = {"lstm": Difference(0.1, Term(deviation**2, 8)), "gru": Difference(end - half, Term(deviation**2, 8))}
+    assert against["gru"].ci[1] == pytest.approx(end)
+    monkeypatch.setattr("pipeline.verdict._against_baseline", lambda _, candidate: against[candidate.name])
+    found = judge(case(0.05))
+    assert found["verdict"] == verdict
+    assert (found["differences"]["gru"]["ci"][1] < 0) == (verdict == "better")
 
 
 def test_a_single_cell_has_no_verdict() -> None:
@@ -174,7 +252,7 @@ def test_a_wider_rope_makes_a_difference_too_small_to_matter() -> None:
 
 
 def test_one_cutoff_of_many_series_is_decided_by_series_and_says_so() -> None:
-    design = Design(n_cutoffs=1, n_series=400, horizon=48, step_size=1)
+    design = calendar(cutoffs=1, series=400, horizon=48)
     found = judge(case(0.05, cutoffs=1, series=400, design=design))
     assert (found["verdict"], found["cell"], found["kind"]) == ("better", "lstm", "over_series")
     assert found["assumes"] in found["words"]
@@ -184,15 +262,15 @@ def test_one_cutoff_of_many_series_is_decided_by_series_and_says_so() -> None:
 
 
 def test_few_cutoffs_of_many_series_need_the_series_to_be_declared_independent() -> None:
-    few = Design(n_cutoffs=4, n_series=400, horizon=48, step_size=1)
+    few = calendar(cutoffs=4, series=400, horizon=48)
     assert few.kind is None
     assert "compare.independent_series: true" in str(few.too_little)
     assert replace(few, independent_series=True).kind == "over_series"
-    assert replace(few, n_series=19, independent_series=True).kind is None
+    assert calendar(cutoffs=4, series=19, horizon=48, independent=True).kind is None
 
 
 def test_ranks_are_descriptive_unless_series_are_declared_independent() -> None:
-    design = Design(n_cutoffs=CUTOFFS, n_series=30, horizon=26, step_size=1)
+    design = calendar(series=30)
     found = judge(case(0.05, series=30, design=design))
     assert found["ranks"]["descriptive"] is True
     declared = judge(case(0.05, series=30, design=replace(design, independent_series=True)))
@@ -208,6 +286,20 @@ def test_three_cells_are_ranked_and_their_pairs_corrected_for_their_number() -> 
     assert found["ranking"][-1] == "rnn"
     assert [pair["verdict"] for pair in found["pairs"]] == ["equivalent", "better", "better"]
     assert all(pair["p_holm"] >= pair["p"] for pair in found["pairs"])
+    assert re.search(
+        r"All cells by the mase of one network on the test part: (lstm|gru) [\d.]+, (lstm|gru) [\d.]+, rnn 1\.",
+        found["words"],
+    )
+    assert "rnn is better" not in found["words"]
+    assert "All cells" not in judge(two)["words"]
+
+
+def test_a_third_cell_that_beats_both_of_the_pair_is_named() -> None:
+    two = case(0.002)
+    third = Candidate(planted("rnn", 0.9, number=5), work=200)
+    found = judge(replace(two, candidates=[*two.candidates, third]))
+    assert (found["verdict"], found["ranking"][0]) == ("equivalent", "rnn")
+    assert "rnn is better than both lstm and gru, though not on validation." in found["words"]
 
 
 def test_the_ensembles_are_compared_apart() -> None:

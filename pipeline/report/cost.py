@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from pipeline.cost import Ratio, cost_ratios, describe_cost
+from pipeline.cost import Ratio, cost_ratios, describe_cost, peak_memory
 from pipeline.hparams import NetworkSpec
 from pipeline.report.charts import INK, MUTED, PAPER, add_intervals, colour_of, new_figure
 from pipeline.report.parts import (
@@ -87,26 +87,30 @@ def _ratios(cell: str, to: str, counts: Mapping[str, Mapping[str, int]], timings
     chart.update_xaxes(type="log", tickformat=".3~g", nticks=6)
     caption = (
         f"Left of the line at 1, {title_of(cell)} is the cheaper. Lines are 95 % intervals over the seeds; for latency "
-        "they reach from the least to the most that single measurements give. Counts have no spread. These are the "
-        "tuned networks, which may differ in more than their cell."
+        "they reach from the least to the most that single measurements give. Counts have no spread, and peak memory "
+        "is a single figure for all seeds. These are the tuned networks, which may differ in more than their cell."
     )
     return Chart(f"{title_of(cell)} in units of {title_of(to)}", chart, caption, height)
 
 
 def _costs(counts: Mapping[str, Mapping[str, int]], timings: Mapping[str, Json]) -> Table:
-    header = ["cell", "parameters", "multiply-accumulates", "recurrent steps", "training of all networks, s"]
+    counted = list(_COUNTED.values())
+    header = ["cell", *counted, "training of all networks, s", "peak memory of training, MiB"]
     cells = list(dict.fromkeys([*counts, *timings]))
     rows = [
         [
             title_of(cell),
-            *(figure(counts.get(cell, {}).get(name)) for name in header[1:4]),
+            *(figure(counts.get(cell, {}).get(name)) for name in counted),
             figure(timings.get(cell, {}).get("seconds")),
+            figure(peak_memory(timings[cell]) if cell in timings else None),
         ]
         for cell in cells
     ]
     caption = (
         "Of one network; multiply-accumulates and recurrent steps are those of one forecast. A cell that takes few "
-        "steps in a row has little to remember, and its type matters little."
+        "steps in a row has little to remember, and its type matters little. Peak memory is the most that a process "
+        "which trained the cell has held, with Python, TensorFlow and the data; a process trains several seeds, so it "
+        "says nothing of single ones."
     )
     return Table("Size and work", header, rows, caption)
 

@@ -11,7 +11,6 @@ from pipeline.report.parts import (
     Table,
     figure,
     interval,
-    listed,
     percent,
     probability,
     signed_percent,
@@ -63,6 +62,14 @@ def results_table(table: pd.DataFrame) -> Table:
     return Table("All results", header, rows, caption)
 
 
+def descriptive_words(verdict: Json) -> str:
+    """How tests that count every series as one of its own are to be taken."""
+    declared = (verdict.get("ranks") or {}).get("descriptive") is False
+    if declared:
+        return "meant for independent series, which these are declared to be"
+    return "descriptive: it assumes independent series"
+
+
 def _column_words(name: str) -> str:
     validated = name.removeprefix("validation_")
     return title_of(name) if validated == name else f"{title_of(validated)} on validation"
@@ -79,7 +86,7 @@ def test_tables(verdict: Json) -> list[Table]:
         "The decision uses the interval; Holm's p value allows for testing several pairs. What follows the uncertainty "
         "is shown for comparison only: on overlapping forecasts those tests find differences too often. Steps: at how "
         "many steps of the horizon each cell is better at the 5 % level, with Holm's correction, of the networks as "
-        "they are."
+        f"they are. Wilcoxon's test is {descriptive_words(verdict)}."
     )
     return [Table("Tests", ["figure", *(versus(pair["pair"]) for pair in pairs)], rows, caption)]
 
@@ -102,17 +109,3 @@ def _test_figures(pair: Json) -> dict[str, str]:
         "p value, Wilcoxon over series": probability(beside.get("wilcoxon_p")),
         "steps where better": ", ".join(f"{title_of(cell)} {len(better)}" for cell, better in steps.items()) or UNKNOWN,
     }
-
-
-def rank_tables(verdict: Json) -> list[Table]:
-    """The models ranked over series, where there are enough of them."""
-    ranks = verdict.get("ranks")
-    if not ranks:
-        return []
-    order = sorted(ranks["average_ranks"].items(), key=lambda item: item[1])
-    caption = (
-        f"Average rank over the series; ranks closer than {figure(ranks.get('critical_difference'))} are not told "
-        f"apart. Friedman's p-value is {probability(ranks.get('friedman_p'))}. In order: "
-        f"{listed([title_of(name) for name, _ in order])}."
-    )
-    return [Table("Ranks", ["model", "average rank"], [[title_of(n), figure(float(r))] for n, r in order], caption)]

@@ -27,12 +27,13 @@ _HORIZONS = 2  # of history shown
 
 
 def forecasts_section(sources: Sources) -> Section:
-    """Three windows, chosen by the loss of the recommended cell's ensemble, forecast by everyone."""
+    """Three windows, chosen by the loss of one cell's ensemble, forecast by everyone."""
+    cell = sources.recommended
     lead = (
         "Three forecasts of the test part: the one that went best, one in the middle and the one that went worst, by "
-        f"the {title_of(sources.metric)} of the recommended cell. No network had seen the values they are drawn over."
+        f"the {title_of(sources.metric)} of {_chooser(sources, cell)}. No network had seen the values they are drawn "
+        "over."
     )
-    cell = sources.recommended
     windows = _chosen(sources, cell)
     if not windows:
         path = f"models/evaluation/{cell}-losses.parquet"
@@ -40,6 +41,16 @@ def forecasts_section(sources: Sources) -> Section:
     return Section(
         "forecasts", "Forecasts", lead, [_chart(sources, name, **window) for name, window in windows.items()]
     )
+
+
+def _chooser(sources: Sources, cell: str) -> str:
+    """Whose loss the windows are chosen by, and why that cell's."""
+    recommended = sources.verdict.get("recommended")
+    if recommended == cell:
+        return f"{title_of(cell)}, the recommended cell"
+    why = "which did best on validation" if sources.verdict.get("best_on_validation") == cell else "the first named"
+    instead = f"; recommended is {title_of(recommended)}, which is no cell" if recommended else ""
+    return f"{title_of(cell)}, {why}{instead}"
 
 
 def _chosen(sources: Sources, cell: str) -> dict[str, dict[str, Any]]:

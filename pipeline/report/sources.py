@@ -47,7 +47,7 @@ class Sources:
 
     @property
     def recommended(self) -> str:
-        """The cell that compare recommends; else the best on validation; else the first."""
+        """The cell that compare recommends; where that is a baseline, the best on validation; else the first."""
         verdict = self.verdict
         named: list[Any] = [verdict.get("recommended"), verdict.get("best_on_validation"), *self.cells]
         return str(next(cell for cell in named if cell in self.cells))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.charts import INK, MUTED, add_intervals, colour_of, new_figure, shade
-from pipeline.report.evidence import budget_table, rank_tables, results_table, test_tables, versus
+from pipeline.report.evidence import budget_table, results_table, test_tables, versus
 from pipeline.report.parts import (
     Chart,
     Facts,
@@ -23,6 +23,7 @@ from pipeline.report.parts import (
     signed_percent,
     title_of,
 )
+from pipeline.report.ranks import rank_chart
 from pipeline.report.sources import Json, Sources
 
 _MEANING = {
@@ -77,7 +78,8 @@ def verdict_section(sources: Sources) -> Section:
     table = sources.csv("models/comparison/table.csv")
     if table is not None:
         parts.append(results_table(table))
-    if details := [*test_tables(verdict), *rank_tables(verdict)]:
+    parts += rank_chart(verdict)
+    if details := test_tables(verdict):
         parts.append(Fold("Every test, and what stands beside it", details))
     return Section("verdict", "What the figures say", _MEANING.get(verdict["verdict"], ""), parts)
 
@@ -97,10 +99,19 @@ def _facts(verdict: Json) -> list[tuple[str, str]]:
         ("Best on validation", title_of(str(verdict.get("best_on_validation", "")))),
         ("Served", title_of(str(verdict.get("served", "")))),
         ("Forecast origins", f"{figure(verdict.get('n_cutoffs'))} × {counted(verdict.get('n_series') or 0, 'series')}"),
-        ("Horizons' worth of origins", figure(verdict.get("horizons_worth"), digits=2)),
+        *_worth(verdict),
         ("Networks per cell", str(len(verdict.get("seeds") or ()))),
     ]
-    return facts + ([("To beat", title_of(baseline["name"]))] if baseline else [])
+    facts += [("To beat", title_of(baseline["name"]))] if baseline else []
+    ranking = [title_of(cell) for cell in verdict.get("ranking") or ()]
+    return facts + ([("On test, best first", ", ".join(ranking))] if len(ranking) > 2 else [])
+
+
+def _worth(verdict: Json) -> list[tuple[str, str]]:
+    """How many horizons follow each other; nothing where series are resampled."""
+    if verdict.get("kind") == "over_series":
+        return []
+    return [("Horizons' worth of origins", figure(verdict.get("horizons_worth"), digits=2))]
 
 
 def _intervals(verdict: Json) -> list[Part]:
@@ -179,8 +190,18 @@ def _needed(needed: Json | None) -> str:
     """What it would take to decide, in words."""
     if not needed:
         return ""
+    alone = _amounts(needed)
+    if alone:
+        return f"if the difference stayed as it is, {' or '.join(alone)} in all would decide."
+    if together := needed.get("together"):
+        return (
+            "windows and seeds each leave too much to chance for more of the other to decide; if the difference stayed "
+            f"as it is, {figure(together['times'], digits=2)} times as many of both would: "
+            f"{' and '.join(_amounts(together))} in all."
+        )
+    return "no number of windows and seeds within reach would decide a difference so near the limit."
+
+
+def _amounts(needed: Json) -> list[str]:
     nouns = {"cutoffs": "forecast origin", "series": "series", "seeds": "seed"}
-    amounts = [counted(needed[key], noun) for key, noun in nouns.items() if needed.get(key) is not None]
-    if not amounts:
-        return "no number of windows or of seeds alone would decide a difference so near the limit."
-    return f"if the difference stayed as it is, {' or '.join(amounts)} in all would decide."
+    return [counted(needed[key], noun) for key, noun in nouns.items() if needed.get(key) is not None]

@@ -7,6 +7,7 @@ from pipeline.comparison import (
     load_training_seconds,
     results_table,
     save_comparison,
+    views_table,
     with_training_time,
 )
 from pipeline.decision import decide, describe
@@ -33,6 +34,7 @@ def main() -> None:
     # Seconds differ from run to run: they are shown, and written nowhere.
     seconds = load_training_seconds(Path("models/timings"), params.cells)
     print(render_table(with_training_time(results_table(comparison), seconds)))
+    print(render_table(views_table(verdict["views"])))
     print(describe(comparison))
     print(f"Verdict: {verdict['words']}")
 

@@ -12,9 +12,10 @@ OUT = Path("models/report/report.html")
 
 def main() -> None:
     params = load_params()
-    report = build_report(Sources(Path(), params.cells, params.compare.metric))
-    save_report(report, OUT)
+    sources = Sources(Path(), params.cells, params.compare.metric)
+    save_report(build_report(sources), OUT)
     print(f"report: {OUT}")
+    print(f"Verdict: {sources.verdict['words']}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""What of a test part can be compared, and over what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.evidence import Design, Measured, compare_networks, measure_design, other_tests
+
+START = np.datetime64("2020-01-01", "us")
+SEEDS = ("11", "12", "13", "14", "15")
+STEPS = (1, 2)
+
+
+def measured(days: list[list[int]], *, level: float = 1.0, number: int = 1, unscaled: int = 0) -> Measured:
+    """The losses of a cell whose series have their cutoffs on given days; the last `unscaled` series have no MASE."""
+    rng = np.random.default_rng(number)
+    when = np.concatenate([START + np.array(own) * np.timedelta64(1, "D") for own in days])
+    ids = np.repeat([f"s{place:03d}" for place in range(len(days))], [len(own) for own in days])
+    shocks = 1 + 0.3 * np.abs(np.random.default_rng(0).standard_normal(len(ids)))
+    kept = np.where(np.isin(ids, np.unique(ids)[len(days) - unscaled :]), np.nan, 1.0)
+    frames = [
+        pd.DataFrame({"forecast": name, "unique_id": ids, "cutoff": when})
+        .assign(mase=kept * level * (shocks + 0.02 * rng.standard_normal(len(ids))))
+        .sample(frac=1, random_state=1)
+        for name in ("ensemble", *SEEDS)
+    ]
+    windows = pd.concat(frames)
+    means = windows.groupby("cutoff")["mase"].mean()
+    horizon = pd.concat([pd.DataFrame({"cutoff": means.index, "step": step, "mase": means.array}) for step in STEPS])
+    return Measured(f"cell{number}", windows, horizon)
+
+
+def design_of(days: list[list[int]], *, unscaled: int = 0, horizon: int = 7, **changes: Any) -> Design:
+    settings: dict[str, Any] = {"metric": "mase", "step_size": 1, "independent_series": False, **changes}
+    return measure_design(measured(days, unscaled=unscaled), horizon=horizon, **settings)
+
+
+def spans(*spans: tuple[int, int]) -> list[list[int]]:
+    """The cutoffs of each series, from its first to before its last."""
+    return [list(range(*span)) for span in spans]
+
+
+def test_one_window_of_each_series_is_one_cutoff_whenever_each_ends() -> None:
+    design = design_of([[place] for place in range(142)], horizon=48)
+    assert (design.kind, design.n_cutoffs, design.n_series) == ("over_series", 1, 142)
+    assert design.compared == (142, "series")
+    assert design_of([[0]] * 142, horizon=48).kind == "over_series"
+
+
+def test_cutoffs_that_each_hold_a_few_series_of_their_own_do_not_follow_each_other() -> None:
+    days = spans(*((3 * place, 3 * place + 3) for place in range(40)))
+    design = design_of(days)
+    assert len(set(chain(*days))) > 7 * 7  # so many different moments would be enough
+    assert (design.kind, design.n_cutoffs, design.horizons_worth) == (None, 3, 0)
+    assert "no cutoff is shared by more than half of them" in str(design.too_little)
+    assert "compare.independent_series: true" in str(design.too_little)
+    assert replace(design, independent_series=True).kind == "over_series"
+
+
+def test_few_series_that_end_at_different_times_are_told_what_would_do() -> None:
+    few = design_of([[place] for place in range(15)])
+    assert few.kind is None
+    assert "20 series that are independent of each other would do" in str(few.too_little)
+
+
+def test_two_interleaved_calendars_are_none() -> None:
+    even, odd = list(range(0, 200, 2)), list(range(1, 200, 2))
+    assert design_of([even] * 10 + [odd] * 10, step_size=2).kind is None
+    assert design_of([even] * 20, step_size=2).kind == "over_time"
+
+
+def test_the_calendar_of_most_series_is_compared_and_what_lies_beside_it_left_out() -> None:
+    days = spans(*[(0, 70)] * 9, (500, 570))
+    design = design_of(days)
+    assert (design.kind, design.n_cutoffs, design.n_series) == ("over_time", 70, 10)
+    assert design.left_out == pytest.approx(0.1)
+    a, b = measured(days), measured(days, level=1.1, number=2)
+    found = compare_networks(a, b, metric="mase", design=design)
+    late = b.windows["cutoff"] > START + np.timedelta64(400, "D")
+    edited = replace(b, windows=b.windows.assign(mase=b.windows["mase"].where(~late, 50.0)))
+    assert compare_networks(a, edited, metric="mase", design=design) == found
+    assert found is not None
+    assert found.relative == pytest.approx(1 / 1.1 - 1, abs=0.01)
+    beside = other_tests(a, b, metric="mase", design=design)
+    assert beside["steps"] == {"cell1": [1, 2], "cell2": []}
+
+
+@given(
+    st.integers(1, 3).flatmap(
+        lambda step: st.tuples(
+            st.just(step),
+            st.lists(st.tuples(st.integers(0, 40), st.integers(1, 30)), min_size=1, max_size=12),
+        )
+    )
+)
+def test_shared_cutoffs_lie_on_one_grid_and_are_held_by_more_than_half(
+    drawn: tuple[int, list[tuple[int, int]]],
+) -> None:
+    step, series = drawn
+    days = [[first + step * place for place in range(count)] for first, count in series]
+    design = design_of(days, step_size=step)
+    shared = [(pd.Timestamp(when) - pd.Timestamp(START)).days for when in design.shared]
+    assert shared == sorted(day for day in set(chain(*days)) if 2 * sum(day in own for own in days) > len(days))
+    assert all((day - shared[0]) % step == 0 for day in shared)
+    assert design.in_shared == sum(day in own for day in shared for own in days)
+
+
+def test_series_without_a_scale_are_not_counted() -> None:
+    design = design_of([[0]] * 25, unscaled=10)
+    assert (design.n_series, design.n_windows, design.kind) == (15, 15, None)
+    assert design_of([[0]] * 25, unscaled=5).kind == "over_series"
+
+
+def test_cutoffs_without_a_defined_loss_are_not_counted() -> None:
+    days = spans((0, 49))
+    whole = measured(days)
+    gone = whole.windows["cutoff"] == START
+    gap = replace(whole, windows=whole.windows.assign(mase=whole.windows["mase"].mask(gone)))
+    settings: dict[str, Any] = {"metric": "mase", "horizon": 7, "step_size": 1, "independent_series": False}
+    assert measure_design(whole, **settings).kind == "over_time"
+    design = measure_design(gap, **settings)
+    assert (design.n_cutoffs, design.kind) == (48, None)
+    assert "48 cutoffs are 6.9 horizons' worth" in str(design.too_little)
+
+
+def test_a_metric_that_is_nowhere_defined_decides_nothing() -> None:
+    design = design_of([[0]] * 25, unscaled=25)
+    assert (design.n_series, design.n_cutoffs, design.kind) == (0, 0, None)
+    assert design.too_little == "the metric is defined for no window of the test part"
