@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import check_finished
+from benchmarks.accuracy import check_finished, made
 from benchmarks.benchmark import HERE, Json, load_benchmark, names
 from benchmarks.pages import save_page
 from pipeline import worker
@@ -53,12 +53,19 @@ def main() -> None:
         for name in args.names:
             check_finished(load_benchmark(name), args.work.resolve())
             measured = measure_options(args.work.resolve() / name, args.cell, args.only)
-            known = results.get(name, {}).get("options", {})
-            results[name] = measured | {"options": {**known, **measured["options"]}}
+            results[name] = {**with_earlier(measured, results.get(name)), **made()}
             write_json(results, RESULTS)
     except GatecastError as error:
         sys.exit(f"error: {error}")
     save_page(render_page(results, read_json(LEFT_OUT)), PAGE)
+
+
+def with_earlier(measured: Json, earlier: Json | None) -> Json:
+    """What was measured, with what was measured earlier of other choices of the same tuned network."""
+    same = ("cell", "tuned", "seeds")
+    if earlier is None or any(earlier[key] != measured[key] for key in same):
+        return measured
+    return measured | {"options": {**earlier["options"], **measured["options"]}}
 
 
 def measure_options(work: Path, cell: str, only: list[str] | None) -> Json:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.benchmark import HERE, Benchmark, Json, load_benchmark, names
@@ -14,6 +15,7 @@ from benchmarks.pages import save_page
 from benchmarks.report import TITLES
 from benchmarks.serving.figures import targets
 from benchmarks.speed.figures import targets as speed_targets
+from benchmarks.speed.page import WHOLE
 from pipeline.stages import run_stage
 from pipeline.storage import read_json
 from pipeline.tables import UNKNOWN, align_rows
@@ -114,6 +116,17 @@ def _training(found: Json) -> str:
     return f"{sum(target.met for target in held)} of {len(held)} promises kept"
 
 
+def _default_run(found: Json) -> str:
+    before, now = (median(run[WHOLE] for run in found[name]["seconds"]) for name in ("before", "now"))
+    return f"{before / now:.2f} times as fast as {found['before']['commit']}"
+
+
+def _panel(found: Json) -> str:
+    panel, stages = found["panel"], found["stages"].values()
+    seconds, most = sum(stage["seconds"] for stage in stages), max(stage["peak_mib"] for stage in stages)
+    return f"{panel['series']:,} series x {panel['steps']:,} steps: {seconds:.0f} s, {most / 1024:.1f} GiB"
+
+
 OTHER = {
     "servers beside each other": Measured("python -m benchmarks.serve", "serve", "SERVING.md", _serving),
     "how often a test is wrong": Measured(
@@ -126,6 +139,10 @@ OTHER = {
     "where the time of a training step goes": Measured(
         "python -m benchmarks.speed", "training", "TRAINING.md", _training
     ),
+    "the default run beside an earlier commit's": Measured(
+        "python -m benchmarks.speed.pipeline COMMIT", "pipeline", "TRAINING.md", _default_run
+    ),
+    "ingest and window of a large panel": Measured("python -m benchmarks.panel", "panel", "results/panel.json", _panel),
     "NeuralForecast and Darts on the same windows": Measured("python -m benchmarks.peers", "peers", "PEERS.md", _peers),
 }
 

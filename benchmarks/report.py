@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 
 from benchmarks.benchmark import Benchmark, Json
-from benchmarks.summaries import Figures, Mean
+from benchmarks.summaries import COVARIATES, Figures, Mean, relative_differences
 from pipeline.tables import UNKNOWN, align_rows
 
 CELLS = ("lstm", "gru")
@@ -68,9 +69,12 @@ def render_accuracy(
         looks: by name how often the test part was looked at.
 
     Returns:
-        A Markdown table with a row for each data set and metric, and below it the notes of single results.
+        A Markdown table with a row for each data set and metric, and below it the notes of single results and what
+        covariates are worth.
     """
-    rows = [["data set", "metric", *(cell.upper() for cell in CELLS), "best published", "looks at the test part"]]
+    rows = [
+        ["data set", "metric", *(cell.upper() for cell in CELLS), "ridge", "best published", "looks at the test part"]
+    ]
     notes = []
     for name, result in results.items():
         mark = ""
@@ -80,9 +84,37 @@ def render_accuracy(
         for place, metric in enumerate(facts[name].metrics):
             best = best_published(facts[name].published, place, metric)
             cells = [short(result["figures"].get(cell), metric) for cell in CELLS]
-            rows.append([facts[name].title + mark, TITLES[metric], *cells, best, str(looks.get(name, UNKNOWN))])
+            ridge = fixed(baseline_error(results, facts, name, metric), metric, digits=3)
+            rows.append([facts[name].title + mark, TITLES[metric], *cells, ridge, best, str(looks.get(name, UNKNOWN))])
     below = "".join(f"\n[{number}] {note}.\n" for number, note in enumerate(notes, 1))
-    return align_rows(rows) + below
+    return align_rows(rows) + below + worth_of_covariates(results)
+
+
+def baseline_error(
+    results: Mapping[str, Json], facts: Mapping[str, Benchmark | Mean], name: str, metric: str
+) -> float | None:
+    """What the ridge baseline errs; of a mean over benchmarks the mean of its parts, None where one is missing."""
+    fact = facts[name]
+    parts = fact.parts if isinstance(fact, Mean) else (name,)
+    errors = [results.get(part, {}).get("baselines", {}).get("ridge", {}).get(metric) for part in parts]
+    return None if None in errors else float(np.mean(errors))
+
+
+def worth_of_covariates(results: Mapping[str, Json]) -> str:
+    """A sentence on what covariates change, with its spread over seeds; none where they were not measured."""
+    if not set(COVARIATES) <= set(results):
+        return ""
+    plain, covariates = (results[name]["figures"] for name in COVARIATES)
+    told = [
+        f"{cell.upper()} {percent(found['ensemble'])} % (single networks {percent(found['mean'])} ± "
+        f"{percent(found['sd']).lstrip('+')} %)"
+        for cell, found in relative_differences(plain, covariates, "mase").items()
+    ]
+    text = (
+        "What temperature, holidays and the calendar change of the MASE of Victoria's electricity, each model tuned on "
+        f"its own: {', '.join(told)}."
+    )
+    return f"\n{fill(text, 120)}\n"
 
 
 def cell_lines(figures: Figures, metrics: tuple[str, str]) -> list[str]:

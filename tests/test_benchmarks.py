@@ -19,10 +19,10 @@ from benchmarks.accuracy import count_looks, record_look, run_stages
 from benchmarks.benchmark import PARAMS, YAML_12, Benchmark, Source, load_benchmark, names, read_yaml
 from benchmarks.measuring import Part, measure_baselines
 from benchmarks.readme import accuracy_table, replace_results
-from benchmarks.report import render_accuracy, render_result
+from benchmarks.report import baseline_error, render_accuracy, render_result
 from benchmarks.sources import find_source
 from benchmarks.summaries import COVARIATES, ETTH1, mean_figures, relative_differences
-from pipeline.baselines import evaluate_baselines
+from pipeline.baselines import choose_linear_map, evaluate_baselines
 from pipeline.errors import GatecastError
 from pipeline.params import load_params
 from pipeline.windows import FitSet, TestSet
@@ -202,7 +202,8 @@ def test_z_scored_errors_are_those_of_a_loop_over_the_targets(part: Part, small_
 def test_baselines_are_those_of_the_pipeline(small_fit: FitSet, part: Part) -> None:
     alphas = (0.1, 10.0)
     validation = TestSet(small_fit.ids, small_fit.val, small_fit.val.covariates.ds, small_fit.history, small_fit.meta)
-    expected = evaluate_baselines(small_fit, validation, quantiles=part.quantiles, alphas=alphas, season_length=12)
+    ridge = choose_linear_map(small_fit, alphas=alphas, season_length=12)
+    expected = evaluate_baselines(small_fit, validation, ridge=ridge, quantiles=part.quantiles, season_length=12)
     found = measure_baselines(small_fit, part, alphas=alphas)
     for name, figures in found.items():
         theirs = expected.metrics[name.replace(" ", "_")]
@@ -386,12 +387,31 @@ def test_the_table_names_the_best_published_model_and_counts_the_looks() -> None
     table = render_accuracy(results, facts, {"m4-hourly": 3})
     rows = [[field.strip() for field in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
     assert rows[2:] == [
-        ["Hospital", "MASE", "-", "0.750 (0.770 ± 0.014)", "0.761 (Theta)", "-"],
-        ["Hospital", "sMAPE", "-", "17.000 (-)", "-", "-"],
-        ["M4 Hourly [1]", "MASE", "-", "0.750 (0.770 ± 0.014)", "0.801 (best submission (Doornik))", "3"],
-        ["M4 Hourly [1]", "sMAPE", "-", "17.000 (-)", "8.913 (best submission (Doornik))", "3"],
+        ["Hospital", "MASE", "-", "0.750 (0.770 ± 0.014)", "0.800", "0.761 (Theta)", "-"],
+        ["Hospital", "sMAPE", "-", "17.000 (-)", "18.000", "-", "-"],
+        ["M4 Hourly [1]", "MASE", "-", "0.750 (0.770 ± 0.014)", "0.800", "0.801 (best submission (Doornik))", "3"],
+        ["M4 Hourly [1]", "sMAPE", "-", "17.000 (-)", "18.000", "8.913 (best submission (Doornik))", "3"],
     ]
     assert table.endswith("\n\n[1] with care.\n")
+
+
+def test_the_table_says_what_covariates_change_once_both_were_measured() -> None:
+    results = {name: a_result("test") for name in COVARIATES}
+    for result, mase in zip(results.values(), (0.8, 0.6), strict=True):
+        result["figures"] = {"gru": {"ensemble": {"mase": mase, "scaled_crps": 1.0}}}
+        result["baselines"] = {}
+    facts: dict[str, Benchmark] = {name: load_benchmark(name) for name in COVARIATES}
+    assert "GRU -25.0 % (single" in render_accuracy(results, facts, {})
+    assert "covariates change" not in render_accuracy({COVARIATES[0]: results[COVARIATES[0]]}, facts, {})
+
+
+def test_the_ridge_of_a_mean_is_that_of_its_parts_and_unknown_without_one_of_them() -> None:
+    results = {name: a_result("test") for name in ETTH1.parts}
+    for number, result in enumerate(results.values()):
+        result["baselines"] = {"ridge": {"z_mse": float(number), "z_mae": 1.0}}
+    assert baseline_error(results, {ETTH1.name: ETTH1}, ETTH1.name, "z_mse") == 1.5
+    del results[ETTH1.parts[0]]
+    assert baseline_error(results, {ETTH1.name: ETTH1}, ETTH1.name, "z_mse") is None
 
 
 def test_the_readme_shows_the_committed_accuracy() -> None:

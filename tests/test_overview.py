@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.benchmark import names
 from benchmarks.overview import OTHER, PAGE, RESULTS, render_overview, write_overview
+from benchmarks.speed.page import WHOLE
 
 
 def accuracy_of(value: float) -> dict[str, Any]:
@@ -39,6 +40,13 @@ def test_what_others_measured_links_to_its_page_with_its_headline() -> None:
     assert "[how often a test is wrong](SIGNIFICANCE.md)" in row
     assert "7.1 % at most" in row
     assert "0:10:00" in row
+
+
+def test_the_default_run_is_told_by_how_much_faster_it_became() -> None:
+    before = {"commit": "old", "seconds": [{WHOLE: 300.0}, {WHOLE: 310.0}, {WHOLE: 900.0}]}
+    now = {"commit": "new", "seconds": [{WHOLE: 200.0}, {WHOLE: 206.0}, {WHOLE: 208.0}]}
+    page = render_overview({"pipeline": {"before": before, "now": now, "took_s": 9}})
+    assert "1.50 times as fast as old" in next(line for line in page.splitlines() if "earlier commit" in line)
 
 
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:
