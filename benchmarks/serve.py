@@ -32,6 +32,7 @@ from pipeline.bundle import load_bundle
 from pipeline.cli import decided_cell
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
+from pipeline.params import SERVED_BASELINE
 from pipeline.storage import read_json, write_json
 
 FOUND = RESULTS / "serve.json"
@@ -88,7 +89,9 @@ def asked_cell(models: Path, first: str) -> str:
         GatecastError: there is none.
     """
     told = {}
-    for cell in dict.fromkeys([first, *sorted(folder.name for folder in models.iterdir() if folder.is_dir())]):
+    found = [first, *sorted(folder.name for folder in models.iterdir() if folder.is_dir())]
+    # Of ridge there is no Keras network, which the others serve.
+    for cell in dict.fromkeys(name for name in found if name != SERVED_BASELINE):
         spec = load_bundle(models / cell).spec
         told[cell] = list(spec.inputs.shapes(spec.context_length, spec.horizon))
         if not told[cell]:

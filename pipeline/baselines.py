@@ -62,23 +62,29 @@ def residual_offsets(residuals: Floats, quantiles: Sequence[float]) -> Floats:
     return np.where(levels == 0.5, 0.0, offsets)
 
 
+def validation_offsets(fit: FitSet, forecaster: PointForecaster, quantiles: Sequence[float]) -> Floats:
+    """The `residual_offsets` [H, Q] of a forecaster's errors on the validation part."""
+    median, scale = _forecast(fit.val, forecaster)
+    residuals = np.divide(fit.val.targets() - median, scale, out=np.full_like(median, np.nan), where=scale > 0)
+    return residual_offsets(residuals, quantiles)
+
+
 def evaluate_baselines(
-    fit: FitSet, test: TestSet, *, quantiles: Sequence[float], alphas: Sequence[float], season_length: int
+    fit: FitSet, test: TestSet, *, ridge: LinearMap, quantiles: Sequence[float], season_length: int
 ) -> Evaluation:
-    """Fits what is to be fitted on the fit part and evaluates every baseline on the test part.
+    """Evaluates every baseline on the test part.
 
     Args:
         fit: the training and validation parts.
         test: the test part.
+        ridge: as `choose_linear_map` gives it.
         quantiles: [Q] ascending, symmetric around 0.5; the intervals come from the errors on validation.
-        alphas: ridge penalties to choose from.
         season_length: in steps.
 
     Returns:
         Metrics by baseline on the test part, the same under `validation` (whose intervals were fitted there),
         `ridge_alpha` and the numbers of windows; forecasts of the test part, errors by step and by series, and losses.
     """
-    ridge = choose_linear_map(fit, alphas=alphas, season_length=season_length)
     points: dict[str, PointForecaster] = {
         "seasonal_naive": partial(seasonal_naive, horizon=fit.val.horizon, season_length=season_length),
         "seasonal_drift": partial(seasonal_drift, horizon=fit.val.horizon, season_length=season_length),
@@ -89,11 +95,9 @@ def evaluate_baselines(
     losses: dict[str, Losses] = {}
     forecasts: dict[str, Floats] = {}
     for name, forecaster in points.items():
-        median, scale = _forecast(fit.val, forecaster)
-        residuals = np.divide(fit.val.targets() - median, scale, out=np.full_like(median, np.nan), where=scale > 0)
-        offsets = residual_offsets(residuals, quantiles)
+        offsets = validation_offsets(fit, forecaster, quantiles)
         validation[name] = _score_validation(
-            fit, _spread(median, scale, offsets), quantiles=quantiles, season_length=season_length
+            fit, _spread(*_forecast(fit.val, forecaster), offsets), quantiles=quantiles, season_length=season_length
         )
         forecasts[name] = _spread(*_forecast(test.windows, forecaster), offsets)
         errors[name] = score_test(test, forecasts[name], quantiles=quantiles, season_length=season_length)

@@ -44,7 +44,7 @@ def save_bundle(
     calibration: NDArray[np.float64] | None,
     meta: Mapping[str, Any],
 ) -> None:
-    """Writes forecaster.onnx, then forecaster.json with the sha256 of every other file in the folder.
+    """Writes the bundle of an ensemble; see `write_bundle`.
 
     Args:
         folder: where the networks' own files already are; is made where it is missing.
@@ -55,21 +55,49 @@ def save_bundle(
     """
     from pipeline.onnx_graph import build_graph  # a server loads bundles, and has no need of onnx
 
+    write_bundle(
+        folder,
+        build_graph(spec, members, calibration),
+        spec=spec,
+        parameters=sum(weights.size for weights in members[0].values()),
+        calibrated=calibration is not None,
+        meta=meta,
+    )
+
+
+def write_bundle(
+    folder: Path, graph: bytes, *, spec: NetworkSpec, parameters: int, calibrated: bool, meta: Mapping[str, Any]
+) -> None:
+    """Writes forecaster.onnx, then forecaster.json with the sha256 of every other file in the folder.
+
+    Args:
+        folder: as for `save_bundle`.
+        graph: the ONNX model.
+        spec: of what it forecasts with.
+        parameters: how many that has.
+        calibrated: whether its intervals are.
+        meta: as for `save_bundle`.
+    """
     with replacing(folder / GRAPH) as beside:
-        beside.write_bytes(build_graph(spec, members, calibration))
+        beside.write_bytes(graph)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     described = {
         "schema": SCHEMA,
         "name": "gatecast",
         **spec.to_json(),
-        "parameters": sum(weights.size for weights in members[0].values()),
-        "calibrated": calibration is not None,
+        "parameters": parameters,
+        "calibrated": calibrated,
         **meta,
         "files": {
             file.relative_to(folder).as_posix(): sha256_of(file) for file in files if file != folder / DESCRIPTION
         },
     }
     write_json(described, folder / DESCRIPTION)
+
+
+def is_evaluated(meta: Mapping[str, Any]) -> bool:
+    """Whether a part of the data was left to evaluate a bundle on, as its forecaster.json says."""
+    return bool(meta.get("evaluated", True))
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -15,6 +15,7 @@ from pipeline.errors import GatecastError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _TRAINED, _FINAL = Path("models/trained"), Path("models/final")
+_CELL = "lstm, gru, ridge, or best: the best cell on validation; else what serve.cell says"
 
 _Comparison = Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")]
 _Models = Annotated[
@@ -37,7 +38,7 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
-    """Forecasts time series with the LSTM and GRU networks that `dvc repro` trained."""
+    """Forecasts time series with the LSTM and GRU networks, or the ridge regression, that `dvc repro` trained."""
 
 
 @app.command()
@@ -47,9 +48,7 @@ def forecast(
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Forecasts: .csv, .csv.gz, .csv.zst or .parquet.")],
     *,
-    cell: Annotated[
-        str | None, typer.Option(help="lstm, gru, or best: the better on validation; else what serve.cell says.")
-    ] = None,
+    cell: Annotated[str | None, typer.Option(help=f"{_CELL}.")] = None,
     future: Annotated[
         Path | None,
         typer.Option(help="Covariates known ahead, for the steps to forecast: .csv, .csv.gz, .csv.zst or .parquet."),
@@ -79,8 +78,7 @@ def forecast(
         ahead = None if future is None else read_future(future, forecaster.meta, history=history, **options)
         result = forecaster.forecast(history, future=ahead)
         write_forecast(result, output)
-    if not _is_evaluated(forecaster.meta):
-        typer.echo(f"{folder}: trained on all data, not evaluated", err=True)
+    _tell_unevaluated(folder, forecaster.meta)
     by = _named(chosen, forecaster.meta)
     typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {by}")
 
@@ -99,7 +97,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for one that is free.")] = 8000,
     cell: Annotated[
         str | None,
-        typer.Option(help="Who answers requests that name no model: lstm, gru, or best; else what serve.cell says."),
+        typer.Option(help=f"Who answers requests that name no model: {_CELL}."),
     ] = None,
     comparison: _Comparison = Path("models/comparison"),
     api_key_file: Annotated[
@@ -115,7 +113,8 @@ def serve(
 
         key = find_key(api_key_file)
         check_exposure(host, key, no_auth=no_auth)
-        bundles = find_bundles(_TRAINED if models is None else models)
+        root = models or _TRAINED
+        bundles = find_bundles(root)
         if models is None:
             bundles = {name: find_model(None, name) for name in bundles}
         default = _default_model(list(bundles), cell, comparison)
@@ -127,11 +126,16 @@ def serve(
         listener = bind(host, port)
         limits = Limits()
         try:
-            server = create_app(bundles or models or _TRAINED, default=default, key=key, threads=threads, limits=limits)
+            server = create_app(bundles or root, default=default, key=key, threads=threads, limits=limits)
         except GatecastError:
             listener.close()
             raise
-        typer.echo(f"{open_listener(listener)} serves {models or _TRAINED}; Ctrl-C stops it", err=True)
+        served = ", ".join(
+            _named(str(bundles.get(name) or root / name / str(model.version)), model.forecaster.meta)
+            for name, model in server.state.registry.models.items()
+        )
+        watched = "" if bundles else f", watches {root}"
+        typer.echo(f"{open_listener(listener)} serves {served}{watched}; Ctrl-C stops it", err=True)
         run(server, listener, limits)
 
 
@@ -151,9 +155,7 @@ def _default_model(names: list[str], cell: str | None, comparison: Path) -> str 
 def publish(
     *,
     to: Annotated[Path, typer.Option(help="Folder of published models, which `gatecast serve FOLDER` watches.")],
-    cell: Annotated[
-        str | None, typer.Option(help="lstm, gru, or best: the better on validation; else what serve.cell says.")
-    ] = None,
+    cell: Annotated[str | None, typer.Option(help=f"{_CELL}.")] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "gatecast",
     models: _Models = None,
     comparison: _Comparison = Path("models/comparison"),
@@ -164,7 +166,9 @@ def publish(
 
         folder = find_model(models, _chosen_cell(cell, comparison))
         place = publish_bundle(folder, to, name=name)
-    typer.echo(f"{place}: published from {folder}")
+        meta = _meta_of(place / "forecaster.json")
+    _tell_unevaluated(folder, meta)
+    typer.echo(f"{place}: published from {_named(str(folder), meta)}")
 
 
 def _chosen_cell(cell: str | None, comparison: Path) -> str:
@@ -188,7 +192,7 @@ def find_model(models: Path | None, cell: str) -> Path:
     Args:
         models: the folder of the models that the user named; None for the default: the model of all data, where
             there is one, else the evaluated one.
-        cell: key of `CELLS`.
+        cell: key of `CELLS`, or `ridge`.
 
     Returns:
         The bundle's folder.
@@ -214,13 +218,18 @@ def _meta_of(description: Path) -> Mapping[str, Any]:
         return {}  # loading it says what is wrong
 
 
-def _is_evaluated(meta: Mapping[str, Any]) -> bool:
-    """Whether a part of the data was left to evaluate a bundle on."""
-    return bool(meta.get("evaluated", True))
+def _named(what: str, meta: Mapping[str, Any]) -> str:
+    """A cell or a bundle, with a word of warning where no part of the data was left to evaluate it on."""
+    from pipeline.bundle import is_evaluated
+
+    return what if is_evaluated(meta) else f"{what} (not evaluated)"
 
 
-def _named(cell: str, meta: Mapping[str, Any]) -> str:
-    return cell if _is_evaluated(meta) else f"{cell} (not evaluated)"
+def _tell_unevaluated(folder: Path, meta: Mapping[str, Any]) -> None:
+    from pipeline.bundle import is_evaluated
+
+    if not is_evaluated(meta):
+        typer.echo(f"{folder}: trained on all data, not evaluated", err=True)
 
 
 def _check_future(future: Path | None, meta: Mapping[str, Any]) -> None:
@@ -242,7 +251,7 @@ def decided_cell(comparison: Path, key: str) -> str:
         key: `served`, what `serve.cell` says, or `best_on_validation`.
 
     Returns:
-        Key of `CELLS`.
+        Key of `CELLS`, or `ridge`.
 
     Raises:
         GatecastError: there is no comparison yet, or it cannot be read.

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipeline.bundle import load_bundle, save_bundle
+from pipeline.bundle import is_evaluated, load_bundle, save_bundle
 from pipeline.covariates import encode
 from pipeline.errors import DataError, GatecastError
 from pipeline.hparams import UNKNOWN, NetworkSpec
@@ -35,10 +35,10 @@ BATCH_SIZE = 64  # windows; more overflow the processor's caches and are slower
 
 
 class Forecaster:
-    """A trained ensemble of one cell type. Safe to share between threads.
+    """A trained ensemble of one cell type, or the ridge baseline. Safe to share between threads.
 
     Args:
-        graph: the ONNX model, as `onnx_graph.build_graph` gives it.
+        graph: the ONNX model, as `onnx_graph.build_graph` or `linear_graph.build_linear_graph` gives it.
         spec: cell, lengths, quantiles and hyperparameters.
         meta: what the bundle's forecaster.json says.
         threads: used within one call.
@@ -46,7 +46,7 @@ class Forecaster:
     Attributes:
         spec: as given.
         meta: as given.
-        cell: key of `CELLS`.
+        cell: key of `CELLS`, or `ridge`.
         quantiles: [Q] levels, ascending.
     """
 
@@ -66,7 +66,7 @@ class Forecaster:
         """Loads a bundle wholly into memory.
 
         Args:
-            folder: `models/trained/{cell}`.
+            folder: `models/trained/{cell}` or `models/trained/ridge`.
             threads: used within one call; two are slower than one on a busy machine.
 
         Returns:
@@ -82,6 +82,11 @@ class Forecaster:
     def from_graph(cls, graph: bytes, spec: NetworkSpec, meta: Mapping[str, Any], *, threads: int = 1) -> Forecaster:
         """Makes a forecaster of a graph that is not saved (yet); see the class for the arguments."""
         return cls(graph, spec, meta, threads=threads)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether a part of the data was left to evaluate it on."""
+        return is_evaluated(self.meta)
 
     @property
     def outputs(self) -> list[str]:

@@ -25,6 +25,8 @@ from ruamel.yaml.error import YAMLError
 from pipeline.cells import CELLS
 from pipeline.errors import ParamsError
 
+SERVED_BASELINE = "ridge"  # the one that has a bundle
+
 _RESERVED = ("unique_id", "ds", "y", "cutoff")  # columns of the panel and of forecasts
 
 T = TypeVar("T")
@@ -41,9 +43,10 @@ def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-def _known_cell_or_best(name: str) -> str:
-    if name != "best" and name not in CELLS:
-        raise ValueError(f"best, or one of {', '.join(CELLS)}")
+def _known_model_or_best(name: str) -> str:
+    known = (*CELLS, SERVED_BASELINE)
+    if name != "best" and name not in known:
+        raise ValueError(f"best, or one of {', '.join(known)}")
     return name
 
 
@@ -315,7 +318,7 @@ class CompareParams(_Section):
 class ServeParams(_Section):
     """Which bundle is served."""
 
-    cell: Annotated[str, AfterValidator(_known_cell_or_best)]
+    cell: Annotated[str, AfterValidator(_known_model_or_best)]
 
 
 class ComputeParams(_Section):
@@ -353,7 +356,7 @@ class Params(_Section):
                     f"tune.space.{cell}.segment_length {longest} is longer than both window.context_length "
                     f"{self.window.context_length} and window.horizon {self.window.horizon}; make it shorter"
                 )
-        if self.serve.cell != "best" and self.serve.cell not in self.cells:
+        if self.serve.cell not in {"best", SERVED_BASELINE, *self.cells}:
             raise ValueError(f"serve.cell {self.serve.cell} is not among cells {list(self.cells)}; add it or set best")
         return self
 

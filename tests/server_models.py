@@ -12,12 +12,16 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 from fastapi import FastAPI
-from random_networks import REPAIR, build_spec, random_weights
+from random_networks import QUANTILES, REPAIR, build_spec, random_weights
 
-from pipeline.bundle import save_bundle
+from pipeline.bundle import DESCRIPTION, save_bundle, write_bundle
 from pipeline.columns import Columns
 from pipeline.hparams import Inputs
+from pipeline.linear_bundle import linear_spec
+from pipeline.linear_graph import build_linear_graph
+from pipeline.linear_map import LinearMap
 from pipeline.server.app import create_app
+from pipeline.storage import read_json, write_json
 
 C, H = 20, 7
 COLUMNS = Columns("meter", ("when",), None, None, ("load",), "h")
@@ -43,14 +47,34 @@ def save_model(folder: Path, cell: str = "gru", *, seed: int = 1, columns: Colum
     return folder
 
 
+def save_ridge(folder: Path) -> Path:
+    """Writes the bundle of a linear map."""
+    rng = np.random.default_rng(1)
+    linear = LinearMap(0.3 * rng.standard_normal((C, H)), rng.standard_normal(H), 1.0, season_length=6)
+    offsets = np.sort(rng.standard_normal((H, 9)), axis=1)
+    spec = linear_spec(C, H, QUANTILES)
+    meta = {"columns": COLUMNS.to_json(), "repair": REPAIR.model_dump(), "value_range": RANGE, "seeds": []}
+    graph = build_linear_graph(spec, linear, offsets - offsets[:, 4:5])
+    write_bundle(folder, graph, spec=spec, parameters=C * H + H, calibrated=True, meta=meta)
+    return folder
+
+
+def call_unevaluated(folder: Path) -> Path:
+    """Makes a bundle say that it is trained on all data."""
+    path = folder / DESCRIPTION
+    write_json(read_json(path) | {"evaluated": False}, path)
+    return folder
+
+
 @cache
 def trained() -> Mapping[str, Path]:
-    """One bundle of each kind: of both cells; with covariates; of one series in weeks; of whole-numbered times."""
+    """Bundles of all kinds: of both cells; of ridge; with covariates; of one weekly series; of whole-numbered times."""
     root = Path(mkdtemp(prefix="gatecast-test-"))
     weekly = Columns(None, ("ds",), None, None, ("y",), "W-SAT")
     return {
         "gru": save_model(root / "gru"),
         "lstm": save_model(root / "lstm", "lstm"),
+        "ridge": save_ridge(root / "ridge"),
         "shops": save_model(root / "shops", columns=SHOPS, inputs=BESIDE),
         "weekly": save_model(root / "weekly", columns=weekly),
         "numbered": save_model(root / "numbered", columns=Columns(None, ("ds",), None, None, ("y",), 10)),

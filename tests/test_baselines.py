@@ -14,6 +14,7 @@ from sklearn.linear_model import Ridge
 
 from pipeline import linear_map
 from pipeline.baselines import PointForecaster, choose_linear_map, evaluate_baselines, residual_offsets
+from pipeline.evaluation import Evaluation
 from pipeline.linear_map import LinearMap, fit_linear_maps, normalise
 from pipeline.metrics import score
 from pipeline.params import load_params
@@ -21,7 +22,7 @@ from pipeline.seasonal import fill_missing, seasonal_drift, seasonal_naive
 from pipeline.splits import save_windows
 from pipeline.stages import baselines as stage
 from pipeline.storage import sha256_of
-from pipeline.windows import Floats, load_fit, load_test
+from pipeline.windows import FitSet, Floats, TestSet, load_fit, load_test
 
 ALPHAS = (0.1, 10.0, 1000.0)
 seeds = st.integers(0, 2**32 - 1)
@@ -38,6 +39,11 @@ def contexts(draw: st.DrawFn) -> Floats:
     empty = ~np.isfinite(values).any(axis=1)
     values[empty, rng.integers(values.shape[1])] = 1.0
     return values
+
+
+def evaluate(fit: FitSet, test: TestSet) -> Evaluation:
+    ridge = choose_linear_map(fit, alphas=ALPHAS, season_length=SEASON)
+    return evaluate_baselines(fit, test, ridge=ridge, quantiles=QUANTILES, season_length=SEASON)
 
 
 def loop_source(context: Floats, target: int, season: int) -> int:
@@ -223,7 +229,7 @@ def test_offsets_are_the_quantiles_of_the_errors_and_never_cross_the_median(seed
 
 def test_intervals_cover_what_they_claim_where_they_were_fitted() -> None:
     fit, test = window(random_series(np.random.default_rng(5), count=4), WINDOW.model_copy(update={"val_size": 40}))
-    found = evaluate_baselines(fit, test, quantiles=QUANTILES, alphas=ALPHAS, season_length=SEASON)
+    found = evaluate(fit, test)
     for name in ("seasonal_naive", "seasonal_drift", "ridge"):
         assert found.metrics["validation"][name]["coverage_80"] == pytest.approx(0.8, abs=0.05)
 
@@ -231,10 +237,7 @@ def test_intervals_cover_what_they_claim_where_they_were_fitted() -> None:
 def test_targets_of_the_test_part_never_change_a_forecast() -> None:
     series = random_series(np.random.default_rng(6), count=2)
     changed = [np.concatenate([values[:-5], values[-5:] + 100.0]) for values in series]
-    before, after = (
-        evaluate_baselines(*window(panel), quantiles=QUANTILES, alphas=ALPHAS, season_length=SEASON)
-        for panel in (series, changed)
-    )
+    before, after = (evaluate(*window(panel)) for panel in (series, changed))
     rows = before.forecasts["cutoff"] <= before.forecasts.groupby("unique_id")["ds"].transform("max") - pd.Timedelta(
         5, "D"
     )
@@ -247,7 +250,7 @@ def test_targets_of_the_test_part_never_change_a_forecast() -> None:
 
 def test_baselines_are_evaluated_side_by_side() -> None:
     fit, test = window(random_series(np.random.default_rng(7)))
-    found = evaluate_baselines(fit, test, quantiles=QUANTILES, alphas=ALPHAS, season_length=SEASON)
+    found = evaluate(fit, test)
     names = ["seasonal_naive", "seasonal_drift", "ridge"]
     assert list(found.metrics) == [*names, "validation", "ridge_alpha", "n_series", "n_cutoffs", "n_windows"]
     assert found.metrics["ridge_alpha"] in ALPHAS
@@ -260,7 +263,7 @@ def test_baselines_are_evaluated_side_by_side() -> None:
 
 def test_losses_of_every_baseline_stand_one_after_the_other() -> None:
     fit, test = window(random_series(np.random.default_rng(8), missing=0))
-    found = evaluate_baselines(fit, test, quantiles=QUANTILES, alphas=ALPHAS, season_length=SEASON)
+    found = evaluate(fit, test)
     names = ["seasonal_naive", "seasonal_drift", "ridge"]
     for table in (found.losses, found.horizon):
         assert table.columns[0] == "forecast"
@@ -283,7 +286,8 @@ def test_the_baselines_of_the_committed_co2_data_have_their_known_errors(tmp_pat
     values, weeks = co2["co2"].to_numpy(np.float64), co2["week"].to_numpy()
     save_windows(["co2"], [values], [weeks], params, season_length=52, meta=meta, folder=tmp_path)
     fit, test = load_fit(tmp_path / "fit"), load_test(tmp_path / "test")
-    metrics = evaluate_baselines(fit, test, quantiles=(0.1, 0.5, 0.9), alphas=(100.0,), season_length=52).metrics
+    ridge = choose_linear_map(fit, alphas=(100.0,), season_length=52)
+    metrics = evaluate_baselines(fit, test, ridge=ridge, quantiles=(0.1, 0.5, 0.9), season_length=52).metrics
     assert metrics["seasonal_naive"]["mae"] / metrics["seasonal_naive"]["mase"] == pytest.approx(1.289, abs=5e-4)
     assert metrics["seasonal_naive"]["mase"] == pytest.approx(1.375, abs=1e-3)
     assert metrics["seasonal_drift"]["mase"] == pytest.approx(0.545, abs=1e-3)
@@ -297,10 +301,11 @@ def test_the_stage_writes_the_same_bytes_each_time(tmp_path: Path, monkeypatch: 
     found = set()
     for _ in range(2):
         stage.main()
-        found.add(sha256_of(Path("models/evaluation")))
+        found.add(sha256_of(Path("models")))
         files = sorted(path.name for path in Path("models/evaluation").iterdir())
         assert files == [
             *("baselines-horizon.parquet", "baselines-losses.parquet", "baselines-series.csv", "baselines-steps.csv"),
             *("baselines.json", "baselines.parquet"),
         ]
+        assert sorted(path.name for path in Path("models/trained").iterdir()) == ["ridge"]
     assert len(found) == 1

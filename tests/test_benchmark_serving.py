@@ -260,9 +260,9 @@ def test_windows_are_the_whole_ones_at_the_end_of_a_series(tmp_path: Path) -> No
 
 
 def test_a_model_is_asked_that_takes_the_history_alone(tmp_path: Path) -> None:
-    for name in ("shops", "gru"):
+    for name in ("shops", "gru", "ridge"):
         shutil.copytree(trained()[name], tmp_path / name)
-    assert serve.asked_cell(tmp_path, "gru") == "gru"
+    assert serve.asked_cell(tmp_path, "gru") == serve.asked_cell(tmp_path, "ridge") == "gru"
     assert serve.asked_cell(tmp_path, "shops") == "gru"
     shutil.rmtree(tmp_path / "gru")
     with pytest.raises(GatecastError, match="Received: shops takes past, future, static_cat too"):

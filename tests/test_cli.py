@@ -339,6 +339,15 @@ def test_models_that_are_not_evaluated_are_called_so_wherever_they_lie(final: Pa
     assert_one_line(run("forecast", "history.csv", "out.csv", "--models", "mine", "--cell", "lstm"), "Trained: gru;")
 
 
+def test_publishing_a_model_that_is_not_evaluated_says_so(final: Path) -> None:
+    result = run("publish", "--to", "out")
+    assert result.exit_code == 0
+    assert result.stdout == "out/gatecast/1: published from models/final/gru (not evaluated)\n"
+    assert result.stderr == "models/final/gru: trained on all data, not evaluated\n"
+    result = run("publish", "--to", "out", "--cell", "lstm")
+    assert (result.stdout, result.stderr) == ("out/gatecast/2: published from models/trained/lstm\n", "")
+
+
 def test_a_failed_forecast_leaves_the_earlier_one(project: Path) -> None:
     run("forecast", "history.csv", "out.csv")
     before = (project / "out.csv").read_bytes()

@@ -105,7 +105,8 @@ def test_every_key_is_needed(key: tuple[str, ...], tmp_path: Path) -> None:
         ("tune.space.gru.transform", ["sqrt"], r"transform\.0: .*'none' or 'log1p'"),
         ("tune.space.xyz", {}, r"tune\.space\.xyz"),
         ("serve.cell", "rnn", r"serve\.cell rnn is not among cells"),
-        ("serve.cell", "bst", r"serve\.cell: best, or one of lstm, gru, rnn"),
+        ("serve.cell", "bst", r"serve\.cell: best, or one of lstm, gru, rnn, ridge"),
+        ("serve.cell", "seasonal_naive", r"serve\.cell: best, or one of"),
         ("compute.threads", True, r"compute\.threads: "),
     ],
 )
@@ -113,6 +114,11 @@ def test_a_bad_value_is_told_in_one_line_with_its_path(key: str, value: Any, tol
     with pytest.raises(ParamsError, match=told) as caught:
         load_params(written(tmp_path, changed(key, value)))
     assert "\n" not in str(caught.value)
+
+
+def test_the_ridge_baseline_may_be_served_beside_any_cells(tmp_path: Path) -> None:
+    params = changed("serve.cell", "ridge") | {"cells": ["lstm"]}
+    assert load_params(written(tmp_path, params)).serve.cell == "ridge"
 
 
 def test_covariates_are_named_once_in_all_lists_and_never_for_a_tsf_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pipeline.forecaster import Forecaster
 from pipeline.server import batching
 from pipeline.server.batching import Batcher, forecast_together
 
-CONTEXT = {"gru": 20, "lstm": 20, "odd": 13}
+CONTEXT = {"gru": 20, "lstm": 20, "odd": 13, "ridge": 20}
 FORECASTERS = {name: Forecaster.load(trained()[name]) for name in CONTEXT}
 
 

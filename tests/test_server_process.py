@@ -17,10 +17,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from server_models import history_of, trained
+from server_models import call_unevaluated, history_of, trained
 from typer.testing import CliRunner
 
 from pipeline.cli import app as command
+from pipeline.server.versions import publish_bundle
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("tensorflow", "keras", "keras_tuner", "dvc", "sklearn", "scipy", "utilsforecast", "onnx", "tensorboard")
@@ -38,11 +39,27 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def start_line(folder: Path, *options: str) -> str:
+    """What the command says when it is ready."""
+    with serving(folder, *options) as (process, _):
+        return process.told
+
+
+class Server(subprocess.Popen[str]):
+    """A process that serves.
+
+    Attributes:
+        told: its first line.
+    """
+
+    told = ""
+
+
 @contextmanager
-def serving(folder: Path, *options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(folder: Path, *options: str, **environment: str) -> Iterator[tuple[Server, str]]:
     """The process and the address that it tells; heavy packages cannot be imported in it."""
     code = f"{BLOCKED.format(HEAVY)}; sys.argv[1:] = {['serve', '--port', '0', *options]}; {RUN}"
-    process = subprocess.Popen(
+    process = Server(
         [sys.executable, "-c", code],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -51,9 +68,9 @@ def serving(folder: Path, *options: str, **environment: str) -> Iterator[tuple[s
     )
     try:
         assert process.stderr is not None
-        line = process.stderr.readline()
-        told = re.match(r"(http://\S+) serves", line)
-        assert told, line + process.stderr.read()
+        process.told = process.stderr.readline()
+        told = re.match(r"(http://\S+) serves", process.told)
+        assert told, process.told + process.stderr.read()
         yield process, told[1]
     finally:
         process.kill()
@@ -111,6 +128,19 @@ def test_a_key_is_never_written_anywhere(project: Path) -> None:
         written = ended(process)
         assert "s3cret" not in written
         assert "wrong-key" not in written
+
+
+def test_the_first_line_names_the_folders_served_and_which_are_not_evaluated(project: Path) -> None:
+    shutil.copytree(trained()["ridge"], project / "models/trained/ridge")
+    assert start_line(project).endswith(
+        " serves models/trained/gru, models/trained/lstm, models/trained/ridge; Ctrl-C stops it\n"
+    )
+    call_unevaluated(shutil.copytree(trained()["lstm"], project / "models/final/lstm"))
+    assert " serves models/trained/gru, models/final/lstm (not evaluated), models/trained/ridge;" in start_line(project)
+    for folder in ("trained/gru", "final/lstm"):
+        publish_bundle(project / "models" / folder, project / "published", name="co2")
+    told = start_line(project, "published")
+    assert told.endswith(" serves published/co2/2 (not evaluated), watches published; Ctrl-C stops it\n")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from server_models import Client, H, client, save_model, tensor, trained
+from server_models import Client, H, call_unevaluated, client, save_model, tensor, trained
 
 from pipeline.columns import Columns
 from pipeline.forecaster import Forecaster
@@ -86,6 +86,33 @@ def test_all_protocols_give_the_same_numbers() -> None:
     content = forecast(series).json()["outputs"][0]["content"][0]
     assert content["mean_forecast"] == content["quantiles"]["0.5"] == median
     assert content["start_timestamp"] == "2026-02-07T00:00:00Z"
+
+
+def test_each_protocol_that_has_a_place_for_it_says_that_a_model_is_not_evaluated(tmp_path: Path) -> None:
+    asking = Client(create_app({"final": call_unevaluated(save_model(tmp_path / "final")), "gru": trained()["gru"]}))
+    rows = [{"when": f"2024-01-0{day}", "load": day} for day in (1, 2, 3)]
+    for name, evaluated in (("final", False), ("gru", True)):
+        listed = {model["name"]: model for model in asking.get("/v1/models").json()["models"]}
+        assert listed[name]["evaluated"] is evaluated
+        assert asking.get(f"/v1/models/{name}/schema").json()["evaluated"] is evaluated
+        forecast = asking.post("/v1/forecast", json={"model": name, "history": [row | {"meter": "a"} for row in rows]})
+        assert forecast.json()["evaluated"] is evaluated
+        metadata = asking.get(f"/v1/models/{name}/metadata").json()["metadata"]
+        assert metadata.get("gatecast") == (None if evaluated else {"evaluated": False})
+        answer = asking.post(f"/v2/models/{name}/infer", json={"inputs": [tensor("history", [HISTORY])]}).json()
+        assert answer.get("parameters") == (None if evaluated else {"evaluated": False})
+
+
+def test_ridge_is_served_by_every_protocol_as_networks_are() -> None:
+    padded = np.array([[np.nan] * (20 - len(HISTORY)) + HISTORY])
+    expected = Forecaster.load(trained()["ridge"]).predict_arrays(padded, np.isfinite(padded))["forecast"][0, :, 4]
+    table = {"meter": ["a"] * 5, "when": [f"2024-01-01 0{hour}:00" for hour in range(5)], "load": HISTORY}
+    native = client().post("/v1/forecast", json={"model": "ridge", "history": table}).json()["series"][0]["median"]
+    tensors = infer(tensor("history", [HISTORY]), model="ridge").json()["outputs"][1]["data"]
+    rows = predict({"instances": [HISTORY]}, "ridge").json()["predictions"][0]["mean"]
+    series = forecast({"series": HISTORY}, model="ridge").json()["outputs"][0]["content"][0]["mean_forecast"]
+    for found in (native, tensors, rows, series):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_fp32_tensors_come_back_in_fp32_and_fp64_in_fp64() -> None:

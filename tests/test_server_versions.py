@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_models import Client, save_model, tensor, together, trained
+from server_models import Client, call_unevaluated, save_model, tensor, together, trained
 from typer.testing import CliRunner
 
 from pipeline.cli import app as command
@@ -225,6 +225,19 @@ def test_a_new_name_appears_and_one_that_is_gone_stays(bundles: list[Path], tmp_
         assert "name one of one, two" in missing.json()["error"]["message"]
 
     serving(root, work)
+
+
+def test_switching_to_a_version_that_is_not_evaluated_is_logged_as_such(
+    bundles: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    root = tmp_path / "published"
+    publish_bundle(bundles[0], root, name="co2")
+    create_app(root)
+    publish_bundle(call_unevaluated(bundles[1]), root, name="co2")
+    create_app(root)
+    told = [record.getMessage() for record in caplog.records if "is served" in record.getMessage()]
+    assert told == ["model co2, version 1 is served", "model co2, version 2 is served (not evaluated)"]
 
 
 def test_bundles_are_found_in_every_layout(bundles: list[Path], tmp_path: Path) -> None:

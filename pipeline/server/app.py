@@ -50,7 +50,7 @@ def create_app(
         limits: of requests; None for the usual ones.
 
     Returns:
-        The app.
+        The app; its `state.registry` has the models.
 
     Raises:
         BundleError: a bundle is missing or altered, or there is none that can be served.
@@ -91,6 +91,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.state.registry = registry
     core = Core(registry, limits, metrics, tables)
     routers = [*(protocol.routes(core) for protocol in (oip, tfserving, native, series, timeseries)), browser.routes()]
     routes = [route for router in routers for route in router.routes]  # flat, as nested ones are looked through twice

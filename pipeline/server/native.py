@@ -84,6 +84,7 @@ def routes(core: Core) -> APIRouter:
                 "name": model.name,
                 "version": str(model.version),
                 "cell": model.forecaster.cell,
+                "evaluated": model.forecaster.evaluated,
                 "default": model.name == core.registry.default,
             }
             for model in core.registry.models.values()
@@ -222,6 +223,7 @@ def _answer(ready: Ready, quantiles: Any, options: _Options) -> dict[str, Any]:
     return {
         "model": model.name,
         "version": str(model.version),
+        "evaluated": model.forecaster.evaluated,
         "freq": model.forecaster.meta["columns"]["freq"],
         "series": show_series(ready, quantiles, steps=options.steps, levels=options.levels),
     }
@@ -247,7 +249,7 @@ def _schema(model: Model) -> dict[str, Any]:
         "quantiles": list(spec.quantiles),
         "levels": interval_levels(spec.quantiles),
         "columns": meta["columns"],
-        "evaluated": bool(meta.get("evaluated", True)),
+        "evaluated": forecaster.evaluated,
         "calibrated": bool(meta.get("calibrated", False)),
         "season_length": meta.get("season_length"),
         "training_range": meta.get("training_range"),

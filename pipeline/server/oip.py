@@ -94,7 +94,10 @@ def routes(core: Core) -> APIRouter:
         double = any(tensor.name == "history" and tensor.datatype == "FP64" for tensor in body.inputs)
         outputs = [_tensor(name, results[name], "FP64" if double else "FP32") for name in _wanted(body)]
         named = {"model_name": model.name, "model_version": str(model.version)}
-        return Json(named | ({} if body.id is None else {"id": body.id}) | {"outputs": outputs})
+        asked = {} if body.id is None else {"id": body.id}
+        # The protocol's model metadata have no place for it.
+        told = {} if model.forecaster.evaluated else {"parameters": {"evaluated": False}}
+        return Json(named | asked | told | {"outputs": outputs})
 
     return router
 

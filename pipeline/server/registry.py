@@ -15,6 +15,8 @@ from pipeline.server.models import Model
 from pipeline.server.request_errors import RequestError, UnknownModelError
 from pipeline.server.versions import list_published
 
+UNEVALUATED = " (not evaluated)"
+
 log = logging.getLogger(__name__)
 
 Start = Callable[[str, int, Forecaster], Model]
@@ -127,7 +129,7 @@ class Watcher:
         self._registry.put(model)
         self._metrics.reloads.labels(name, "switched").inc()
         self._metrics.broken.labels(name).set(0)
-        log.info("model %s, version %d is served", name, version)
+        log.info("model %s, version %d is served%s", name, version, "" if model.forecaster.evaluated else UNEVALUATED)
         return True
 
 

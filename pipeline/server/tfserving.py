@@ -126,9 +126,11 @@ def _metadata(model: Model) -> dict[str, Any]:
         "outputs": {tensor.name: _tensor_info(tensor) for tensor in output_tensors(spec)},
         "method_name": "tensorflow/serving/predict",
     }
+    # The protocol's metadata are a map, of which it defines one entry itself.
+    own = {} if model.forecaster.evaluated else {"gatecast": {"evaluated": False}}
     return {
         "model_spec": {"name": model.name, "signature_name": "", "version": str(model.version)},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
+        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}, **own},
     }
 
 

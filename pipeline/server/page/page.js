@@ -135,13 +135,14 @@ const showModels = () => {
     const box = make("input", { type: "checkbox", value: model.name });
     box.checked = state.ticked.has(model.name);
     box.addEventListener("change", () => tick(box));
-    const cell = model.name.toLowerCase() === model.cell ? model.cell.toUpperCase() : `${model.name} (${model.cell.toUpperCase()})`;
+    const cell = model.name.toLowerCase() === model.cell ? cellWords(model) : `${model.name} (${cellWords(model)})`;
     return make("label", { class: `chip tone-${model.tone}` }, box, make("span", { class: "dot" }), make("span", { class: "name" }, cell));
   });
   at("models").replaceChildren(...chips);
 };
 
-const titleOf = (model) => (model.name.toLowerCase() === model.cell ? model.cell.toUpperCase() : model.name);
+const cellWords = ({ cell }) => (CELLS.includes(cell) ? cell.toUpperCase() : cell);
+const titleOf = (model) => (model.name.toLowerCase() === model.cell ? cellWords(model) : model.name);
 
 const tick = async (box) => {
   document.body.dataset.drawn = "no";
@@ -159,7 +160,7 @@ const showAbout = () => {
   const covariates = ({ columns: own }) => listed([...own.past_covariates, ...own.future_covariates.map((name) => `${name} (known ahead)`),
     ...own.static_covariates.categorical, ...own.static_covariates.numeric]) || "none";
   const rows = {
-    Cell: (model) => model.cell.toUpperCase(),
+    Cell: cellWords,
     Version: (model) => model.version,
     "Forecasts": (model) => `${model.schema.horizon} steps, from the last ${model.schema.context_length}`,
     "Step": (model) => String(model.schema.columns.freq),
