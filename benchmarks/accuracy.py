@@ -2,6 +2,7 @@
 
     python -m benchmarks.accuracy etth1-96                 validation figures
     python -m benchmarks.accuracy etth1-96 --split test    test figures; the look is written to test_looks.jsonl
+    python -m benchmarks.accuracy etth1-96 --split test --verdict    the pipeline's verdict on LSTM and GRU, too
 
 The params are the committed params.yaml with the facts of sets/NAME.yaml. The data comes from the folder that
 GATECAST_DATA names, or is downloaded. Work goes to --work, where a run that was stopped goes on.
@@ -35,6 +36,7 @@ from pipeline.storage import read_json, write_json
 ROOT = Path(__file__).parents[1]
 RESULTS = HERE / "results"
 LOOKS = HERE / "test_looks.jsonl"
+VERDICT = ("metric", "verdict", "cell", "recommended", "pair", "relative_difference", "ci", "assumes", "words")
 MADE_BY = ("pipeline", "params.yaml", "benchmarks/sets", "benchmarks/*.py")  # what figures depend on
 
 
@@ -46,8 +48,11 @@ def main() -> None:
     parser.add_argument(
         "--measure-only", action="store_true", help="of the networks that an earlier run left in --work"
     )
+    parser.add_argument("--verdict", action="store_true", help="evaluate and compare the cells; it takes the test part")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
     args = parser.parse_args()
+    if args.verdict and args.split != "test":
+        parser.error("--verdict reads the test part; add --split test")
     works = args.work.resolve()
     try:
         for benchmark in map(load_benchmark, args.names):
@@ -55,7 +60,7 @@ def main() -> None:
                 check_finished(benchmark, works)
             else:
                 run_benchmark(benchmark, works)
-            result = measure_benchmark(benchmark, works, args.split)
+            result = measure_benchmark(benchmark, works, args.split, judged=args.verdict)
             print(render_result(result, benchmark), flush=True)
         for text in summaries(args.names, works, args.split):
             print(text)
@@ -63,8 +68,15 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def measure_benchmark(benchmark: Benchmark, works: Path, split: str) -> Json:
-    """Measures what a run left, and writes it down: a test figure with the look at the test part, to be committed."""
+def measure_benchmark(benchmark: Benchmark, works: Path, split: str, *, judged: bool = False) -> Json:
+    """Measures what a run left, and writes it down: a test figure with the look at the test part, to be committed.
+
+    Args:
+        benchmark: whose networks are there.
+        works: the folder of benchmarks.
+        split: `val` or `test`.
+        judged: whether the pipeline's own stages judge the cells on the test part, too.
+    """
     work = works / benchmark.name
     params = load_params(work / "params.yaml")
     result = {
@@ -77,12 +89,21 @@ def measure_benchmark(benchmark: Benchmark, works: Path, split: str) -> Json:
         "seconds": read_json(work / SECONDS),
         **measure(work, split),
     }
+    if judged:
+        result["verdict"] = judge(work, params.cells)
     if split == "test":
         record_look(result, LOOKS)
         write_json({**result, "machine": machine()}, RESULTS / f"{benchmark.name}.json")
     else:
         write_json(result, work / "val.json")
     return result
+
+
+def judge(work: Path, cells: Sequence[str]) -> Json:
+    """Evaluates and compares the cells by the pipeline's own stages; what the verdict says, in short."""
+    run_stages([*(("evaluate", cell) for cell in cells), ("baselines",), ("compare",)], work)
+    verdict = read_json(work / "models/comparison/verdict.json")
+    return {key: verdict[key] for key in VERDICT}
 
 
 def run_benchmark(benchmark: Benchmark, works: Path) -> None:

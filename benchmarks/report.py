@@ -35,6 +35,8 @@ def render_result(result: Json, benchmark: Benchmark) -> str:
     ]
     if result["split"] == "test":
         lines += published_lines(benchmark.published, metrics)
+    if "verdict" in result:
+        lines.append(f"  verdict: {result['verdict']['words']}")
     return "\n".join(lines)
 
 
@@ -87,7 +89,25 @@ def render_accuracy(
             ridge = fixed(baseline_error(results, facts, name, metric), metric, digits=3)
             rows.append([facts[name].title + mark, TITLES[metric], *cells, ridge, best, str(looks.get(name, UNKNOWN))])
     below = "".join(f"\n[{number}] {note}.\n" for number, note in enumerate(notes, 1))
-    return align_rows(rows) + below + worth_of_covariates(results)
+    return align_rows(rows) + below + worth_of_covariates(results) + verdict_table(results, facts)
+
+
+def verdict_table(results: Mapping[str, Json], facts: Mapping[str, Benchmark | Mean]) -> str:
+    """The verdicts on the cells, of the data sets that have one."""
+    rows = [["data set", "verdict", "difference, 95 % interval", "recommended"]]
+    for name, result in results.items():
+        if found := result.get("verdict"):
+            decided = f"{found['verdict']}: {found['cell']}" if found["cell"] else found["verdict"]
+            rows.append([facts[name].title, decided, difference(found), found["recommended"].replace("_", " ")])
+    return f"\n{align_rows(rows)}" if len(rows) > 1 else ""
+
+
+def difference(verdict: Json) -> str:
+    """How much the first cell of the pair errs more than the second."""
+    if verdict["ci"] is None:
+        return UNKNOWN
+    (first, second), (low, high) = verdict["pair"], verdict["ci"]
+    return f"{first} / {second} {percent(verdict['relative_difference'])} % [{percent(low)}, {percent(high)}]"
 
 
 def baseline_error(

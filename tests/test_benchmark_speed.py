@@ -399,6 +399,12 @@ def test_a_run_that_finds_something_made_before_is_refused(line: str) -> None:
         read_stages([line], time.perf_counter)
 
 
+def test_a_final_training_that_is_not_asked_for_may_come_from_the_cell_before() -> None:
+    clock = iter([1.0, 2.0])
+    lines = ["Running stage 'final@lstm':", "Stage 'final@gru' is cached - skipping run, checking out outputs"]
+    assert read_stages(lines, lambda: next(clock)) == {"final@lstm": 1.0}
+
+
 def test_commits_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[str] = []
 

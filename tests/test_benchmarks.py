@@ -405,6 +405,37 @@ def test_the_table_says_what_covariates_change_once_both_were_measured() -> None
     assert "covariates change" not in render_accuracy({COVARIATES[0]: results[COVARIATES[0]]}, facts, {})
 
 
+def a_verdict(**changes: Any) -> dict[str, Any]:
+    found = {"metric": "mase", "verdict": "better", "cell": "gru", "recommended": "gru", "pair": ["lstm", "gru"]}
+    return {**found, "relative_difference": 0.05, "ci": [0.02, 0.081], "assumes": None, "words": "So it is.", **changes}
+
+
+def test_verdicts_stand_below_the_table_where_there_are_any() -> None:
+    facts: dict[str, Benchmark] = {name: load_benchmark(name) for name in ("hospital", "m4-hourly")}
+    results = {"hospital": {**a_result("test"), "verdict": a_verdict()}, "m4-hourly": a_result("test")}
+    last = render_accuracy(results, facts, {}).splitlines()[-1]
+    fields = [field.strip() for field in last.split("|")[1:-1]]
+    assert fields == ["Hospital", "better: gru", "lstm / gru +5.0 % [+2.0, +8.1]", "gru"]
+    undecided = a_verdict(verdict="undecided", cell=None, ci=None, recommended="seasonal_naive")
+    last = render_accuracy({"hospital": {**a_result("test"), "verdict": undecided}}, facts, {}).splitlines()[-1]
+    assert [field.strip() for field in last.split("|")[2:-1]] == ["undecided", "-", "seasonal naive"]
+    assert "verdict" not in render_accuracy({"hospital": a_result("test")}, facts, {})
+    assert "  verdict: So it is." in render_result(results["hospital"], facts["hospital"]).splitlines()
+
+
+def test_a_verdict_comes_from_the_stages_of_the_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(stages: list[tuple[str, ...]], work: Path) -> None:
+        asked.extend(stages)
+        (work / "models/comparison").mkdir(parents=True)
+        (work / "models/comparison/verdict.json").write_text(json.dumps({**a_verdict(), "schema": 2}))
+
+    monkeypatch.setattr(accuracy, "run_stages", run)
+    assert accuracy.judge(tmp_path, ["lstm", "gru"]) == a_verdict()
+    assert asked == [("evaluate", "lstm"), ("evaluate", "gru"), ("baselines",), ("compare",)]
+
+
 def test_the_ridge_of_a_mean_is_that_of_its_parts_and_unknown_without_one_of_them() -> None:
     results = {name: a_result("test") for name in ETTH1.parts}
     for number, result in enumerate(results.values()):
