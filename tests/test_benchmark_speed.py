@@ -151,7 +151,7 @@ def test_a_shape_with_covariates_is_that_of_its_data_set_and_has_no_network_of_p
 
 def test_parts_add_up_to_the_step_on_one_batch() -> None:
     assert 1000 * STEP["forward"] + backward_ms(STEP) + optimizer_ms(STEP) == pytest.approx(1000 * STEP["bare"])
-    assert input_share(STEP) == pytest.approx(100 / 101)
+    assert input_share(STEP) == pytest.approx(100 * 0.000102 / 0.0101)
     assert slower(STEP) == pytest.approx(1.0)
     assert python_us(STEP) == pytest.approx(10.0)
 
@@ -175,11 +175,11 @@ def test_a_promise_is_held_against_the_worst_of_a_shape() -> None:
     assert all(target.met for target in targets(results_of()))
     assert len(targets(results_of())) == 2 * len(SHAPES)
     results = results_of()
-    results["groups"]["step/etth1-720/lstm/2"]["seconds"]["whole"] = [0.0104]
+    results["groups"]["step/etth1-720/lstm/2"]["seconds"] |= {"whole": [0.0104], "gather": [0.00052 - 2e-6]}
     missed = {target.words: target.figure for target in targets(results) if not target.met}
     where = "ETTh1, horizon 720 (most: LSTM, 2 threads)"
     assert missed == pytest.approx(
-        {f"input, part of the step: {where}": 100 / 26, f"slower than the bare network by: {where}": 4.0}
+        {f"input, part of the step: {where}": 5.0, f"slower than the bare network by: {where}": 4.0}
     )
 
 
@@ -190,7 +190,10 @@ def test_the_page_shows_promises_figures_and_where_they_were_made() -> None:
     results["groups"]["variant/etth1-96/gru"]["seconds"]["side by side"] = [0.004]
     page = render_page(results)
     lines = [re.sub(r" +", " ", line) for line in page.splitlines()]
-    assert "| input, part of the step: the default run (most: GRU, 1 thread) | 3.0 % | 3.8 % | **no** |" in lines
+    assert "| input, part of the step: the default run (most: GRU, 1 thread) | 3.0 % | 1.0 % | yes |" in lines
+    assert (
+        "| slower than the bare network by: the default run (most: GRU, 1 thread) | 3.0 % | 4.0 % | **no** |" in lines
+    )
     assert any(line.startswith("| the default run, GRU, 1 thread | 10.4 (10.1 to 20.1) | 10.0 (") for line in lines)
     assert "| ETTh1, horizon 96, LSTM, 2 threads | 64 | 123,456 | 1.50 | 650 | 320 |" in lines
     assert "| Victoria's electricity, GRU, 1 thread | 64 | 123,456 | 1.50 | 650 | - |" in lines

@@ -134,8 +134,9 @@ def _input(results: Json) -> str:
     }
     rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (
-        "A whole step also gathers its windows, in the graph; what it takes longer than the bare network is its wait "
-        "for input. A share below 0 is noise."
+        "A whole step also gathers its windows, in the graph. Input is that, timed on its own, and the drawing of "
+        "windows. What a whole step takes longer than the bare network is the same and the noise of both, which is "
+        "larger."
     )
     return _section("Waiting for input", ["step", *columns], rows, note)
 
