@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from statistics import median
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.benchmark import HERE, Benchmark, Json, load_benchmark, names
@@ -15,7 +14,7 @@ from benchmarks.pages import save_page
 from benchmarks.report import TITLES
 from benchmarks.serving.figures import targets
 from benchmarks.speed.figures import targets as speed_targets
-from benchmarks.speed.page import WHOLE
+from benchmarks.speed.page import times_as_fast
 from pipeline.stages import run_stage
 from pipeline.storage import read_json
 from pipeline.tables import UNKNOWN, align_rows
@@ -117,8 +116,7 @@ def _training(found: Json) -> str:
 
 
 def _default_run(found: Json) -> str:
-    before, now = (median(run[WHOLE] for run in found[name]["seconds"]) for name in ("before", "now"))
-    return f"{before / now:.2f} times as fast as {found['before']['commit']}"
+    return f"{times_as_fast(found):.2f} times as fast as {found['before']['commit']}"
 
 
 def _panel(found: Json) -> str:

@@ -62,11 +62,12 @@ def residual_offsets(residuals: Floats, quantiles: Sequence[float]) -> Floats:
     return np.where(levels == 0.5, 0.0, offsets)
 
 
-def validation_offsets(fit: FitSet, forecaster: PointForecaster, quantiles: Sequence[float]) -> Floats:
-    """The `residual_offsets` [H, Q] of a forecaster's errors on the validation part."""
+def spread_on_validation(fit: FitSet, forecaster: PointForecaster, quantiles: Sequence[float]) -> tuple[Floats, Floats]:
+    """The `residual_offsets` [H, Q] of a forecaster's errors on validation, and its quantiles [N, H, Q] there."""
     median, scale = _forecast(fit.val, forecaster)
     residuals = np.divide(fit.val.targets() - median, scale, out=np.full_like(median, np.nan), where=scale > 0)
-    return residual_offsets(residuals, quantiles)
+    offsets = residual_offsets(residuals, quantiles)
+    return offsets, _spread(median, scale, offsets)
 
 
 def evaluate_baselines(
@@ -95,10 +96,8 @@ def evaluate_baselines(
     losses: dict[str, Losses] = {}
     forecasts: dict[str, Floats] = {}
     for name, forecaster in points.items():
-        offsets = validation_offsets(fit, forecaster, quantiles)
-        validation[name] = _score_validation(
-            fit, _spread(*_forecast(fit.val, forecaster), offsets), quantiles=quantiles, season_length=season_length
-        )
+        offsets, validated = spread_on_validation(fit, forecaster, quantiles)
+        validation[name] = _score_validation(fit, validated, quantiles=quantiles, season_length=season_length)
         forecasts[name] = _spread(*_forecast(test.windows, forecaster), offsets)
         errors[name] = score_test(test, forecasts[name], quantiles=quantiles, season_length=season_length)
         losses[name] = measure_losses(test, forecasts[name], quantiles=quantiles, season_length=season_length)

@@ -9,7 +9,7 @@ import pytest
 from panels import QUANTILES, SEASON, random_series, small_project, window
 from typer.testing import CliRunner
 
-from pipeline.baselines import choose_linear_map, validation_offsets
+from pipeline.baselines import choose_linear_map, spread_on_validation
 from pipeline.bundle import load_bundle
 from pipeline.cli import app
 from pipeline.errors import BundleError
@@ -102,7 +102,7 @@ def test_it_can_be_published(here: Params, tmp_path: Path) -> None:
 def test_a_bundle_that_differs_from_the_map_is_refused(here: Params, tmp_path: Path) -> None:
     fit, _ = window(random_series(np.random.default_rng(0)))
     linear = choose_linear_map(fit, alphas=(1.0,), season_length=SEASON)
-    offsets = validation_offsets(fit, linear.forecast, QUANTILES)
+    offsets, _ = spread_on_validation(fit, linear.forecast, QUANTILES)
     save_linear_map(tmp_path / "ridge", linear, offsets, fit=fit, params=here, source=FIT)
     served = Forecaster.load(tmp_path / "ridge")
     check_parity(served, linear, offsets, fit.val)
@@ -115,4 +115,5 @@ def test_it_is_fitted_on_the_training_part_alone_though_networks_are_refitted_on
     assert here.train.refit == "all"
     fit = load_fit(FIT)
     linear = choose_linear_map(fit, alphas=here.baselines.ridge_alphas, season_length=SEASON)
-    check_parity(Forecaster.load(FOLDER), linear, validation_offsets(fit, linear.forecast, QUANTILES), fit.refit)
+    offsets, _ = spread_on_validation(fit, linear.forecast, QUANTILES)
+    check_parity(Forecaster.load(FOLDER), linear, offsets, fit.refit)
