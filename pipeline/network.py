@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import expm1, log
 from pathlib import Path
@@ -104,14 +104,28 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         Returns:
             Quantiles `[N, H, Q]` in the units of the history.
         """
-        z, mask, location, scale = self._normalise(inputs["history"], inputs["observed"])
-        quantiles, _ = self.explain(z, mask, self.beside(inputs), training)
+        return self.forecast(inputs["history"], inputs["observed"], self.beside(inputs), training)
+
+    def forecast(self, history: Any, observed: Any, beside: Mapping[str, Any], training: bool | None = None) -> Any:
+        """Forecasts, with what stands beside the history in units of the training part already.
+
+        Args:
+            history: as the input.
+            observed: as the input.
+            beside: the other inputs, as `beside` gives them.
+            training: whether dropout is on.
+
+        Returns:
+            As the output.
+        """
+        z, mask, location, scale = self._normalise(history, observed)
+        quantiles, _ = self.explain(z, mask, beside, training)
         forecast = ops.cast(quantiles, "float64") * scale[:, :, None] + location[:, :, None]
         return ops.expm1(forecast) if self.spec.hparams.transform == "log1p" else forecast
 
     def beside(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with numbers in units of the training part, in float32 and 0 where missing."""
-        return dict(inputs) | {name: _scaled(inputs[name], *pair) for name, pair in self.spec.inputs.scaling().items()}
+        return dict(inputs) | {name: scaled(inputs[name], *pair) for name, pair in self.spec.inputs.scaling().items()}
 
     def explain(self, z: Any, mask: Any, beside: Mapping[str, Any], training: bool | None = None) -> tuple[Any, Any]:
         """Forecasts a window that is normalised already.
@@ -253,8 +267,8 @@ def _flat(layer: Any, x: Any) -> Any:
     return ops.reshape(layer(ops.reshape(x, (-1, x.shape[2]))), (-1, x.shape[1], layer.units))
 
 
-def _scaled(values: Any, location: tuple[float, ...], scale: tuple[float, ...]) -> Any:
-    """Covariates in units of the training part; a missing one is 0, the mean."""
+def scaled(values: Any, location: Sequence[float], scale: Sequence[float]) -> Any:
+    """Covariates [..., P] in units of the training part, in float32; a missing one is 0, the mean."""
     z = (ops.cast(values, "float64") - np.array(location)) / np.array(scale)
     return ops.cast(tf.where(tf.math.is_finite(z), z, tf.zeros((), tf.float64)), "float32")
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.hparams import NetworkSpec
-from pipeline.network import SegmentNetwork, pinball_loss
+from pipeline.network import SegmentNetwork, pinball_loss, scaled
 from pipeline.optimizer import FusedAdam
 from pipeline.ridge import ALPHAS, choose_kernel, fit_kernels
 from pipeline.windows import FitSet, Floats, Ints, Windows
@@ -203,8 +203,8 @@ def _loss(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -> Call
         series = tf.gather(numbers, rows)
         window = tf.gather(values, steps)
         history, target = window[:, : spec.context_length], window[:, spec.context_length :]
-        inputs = {"history": history, "observed": tf.cast(tf.math.is_finite(history), tf.float32)}
-        forecast = network({**inputs, **beside(steps, series)}, training=training)
+        observed = tf.cast(tf.math.is_finite(history), tf.float32)
+        forecast = network.forecast(history, observed, beside(steps, series), training)
         return pinball_loss(target, forecast, tf.gather(scales, series), spec.quantiles)
 
     return loss_of
@@ -246,22 +246,25 @@ def _validation(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -
 
 def _beside(spec: NetworkSpec, windows: Windows, series_count: int) -> Callable[[Any, Any], dict[str, Any]]:
     """A function of the places [N, C + H] of windows' steps and of their series [N]: what the network takes beside
-    the history, gathered in the graph; as `Windows.inputs` gathers it outside.
+    the history, as `SegmentNetwork.beside` gives it. It is scaled once, before training, and gathered in the graph.
     """
     wanted, covariates = spec.inputs, windows.covariates
-    calendar = len(wanted.past) > covariates.values.shape[1]
-    values = tf.constant(covariates.values)
-    features, moments = (tf.constant(part) for part in covariates.calendar[1:]) if calendar else (None, None)
+    own = covariates.values.shape[1]
+    calendar = len(wanted.past) > own
+    values = scaled(covariates.values, wanted.past_location[:own], wanted.past_scale[:own]) if wanted.past else None
+    _, features, moments = covariates.calendar if calendar else (None, None, None)
+    if calendar:
+        features = scaled(features, wanted.past_location[own:], wanted.past_scale[own:])
+        moments = tf.constant(moments)
     codes = tf.constant(covariates.categories(np.arange(series_count), wanted))
-    numbers = tf.constant(covariates.numbers)
+    numbers = scaled(covariates.numbers, wanted.numeric_location, wanted.numeric_scale) if wanted.numeric else None
 
     def gather(steps: Any, series: Any) -> dict[str, Any]:
         arrays = {}
         if wanted.past:
-            parts = [tf.gather(values, steps)]
-            if calendar:
-                parts.append(tf.cast(tf.gather(features, tf.gather(moments, steps)), tf.float64))
-            both = tf.concat(parts, axis=2)
+            parts = [tf.gather(values, steps)] if own else []
+            parts += [tf.gather(features, tf.gather(moments, steps))] if calendar else []
+            both = tf.concat(parts, axis=2) if len(parts) > 1 else parts[0]
             arrays["past"] = both[:, : spec.context_length]
             arrays["future"] = both[:, spec.context_length :, len(wanted.past) - len(wanted.future) :]
         if wanted.categorical:

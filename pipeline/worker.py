@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,11 +87,10 @@ def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) ->
         return dict(read_json(record))
     import keras
 
-    from pipeline.network import SegmentNetwork, network_weights, recurrent_kernel
+    from pipeline.network import network_weights
     from pipeline.training import fit_network, refit_network
 
-    keras.backend.clear_session()
-    kernel = recurrent_kernel(SegmentNetwork(spec))
+    kernel = _kernel_of(spec)
     if params.require_cudnn and kernel != "cudnn":
         raise GatecastError(
             f"train.require_cudnn is true, but {spec.cell} runs on the {kernel} kernels here; TensorFlow sees no GPU, "
@@ -162,6 +162,17 @@ def peak_memory_mib() -> float:
     """The most memory that this process has held; macOS tells it in bytes, Linux in KiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+@cache
+def _kernel_of(spec: NetworkSpec) -> str:
+    """Which kernels a network's recurrent layers run on; to trace it takes a second, and seeds share the answer."""
+    import keras
+
+    from pipeline.network import SegmentNetwork, recurrent_kernel
+
+    keras.backend.clear_session()
+    return recurrent_kernel(SegmentNetwork(spec))
 
 
 def _rule(params: TrainParams, seed: int, found: Mapping[str, Any]) -> dict[str, Any]:

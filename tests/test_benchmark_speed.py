@@ -325,10 +325,10 @@ def test_gathering_alone_reads_the_batches_of_a_step(shape: str, exchange: Any) 
     from benchmarks.speed.steps import Recorder, _touched
     from pipeline import training
 
-    bench = exchange[shape, "gru"][0]
+    bench, network, _ = exchange[shape, "gru"]
     recorder, fit = Recorder(bench.spec), bench.fit
     training._loss(recorder, fit.train, fit.loss_scale)(bench.rows[0], True)  # type: ignore[arg-type]
-    expected = bench.batch()[0]
+    expected = network.beside(bench.batch()[0])
     assert recorder.inputs.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(recorder.inputs[name], value)

@@ -102,8 +102,8 @@ class Recorder:
         self.spec = spec
         self.inputs: Json = {}
 
-    def __call__(self, inputs: Json, training: Any) -> Any:  # noqa: ARG002  as the network's own
-        self.inputs = inputs
+    def forecast(self, history: Any, observed: Any, beside: Json, training: Any) -> Any:  # noqa: ARG002  as the network
+        self.inputs = {"history": history, "observed": observed, **beside}
         return tf.zeros((1, self.spec.horizon, len(self.spec.quantiles)), tf.float64)
 
 
