@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.accuracy import LOOKS, RESULTS, count_looks
 from benchmarks.benchmark import Benchmark, load_benchmark, names, natural_order
+from benchmarks.claims.page import render_summary
 from benchmarks.pages import save_page
 from benchmarks.report import render_accuracy
 from benchmarks.summaries import ETTH1, Mean
@@ -17,7 +18,7 @@ from pipeline.storage import read_json
 
 
 def update_readme(path: Path, *, evaluation: Path) -> None:
-    """Rewrites the tables of a README: the default run's results, and the accuracy on public data.
+    """Rewrites the tables of a README: the default run's results, what claims came to, the accuracy on public data.
 
     Args:
         path: the README.
@@ -28,6 +29,7 @@ def update_readme(path: Path, *, evaluation: Path) -> None:
     """
     table = render_results({file.stem: read_json(file) for file in sorted(evaluation.glob("*.json"))})
     text = replace_results(path.read_text(encoding="utf-8"), table)
+    text = replace_results(text, render_summary(read_json(RESULTS / "claims.json")), name="claims")
     text = replace_results(text, accuracy_table(RESULTS, LOOKS), name="accuracy")
     save_page(text, path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from benchmarks import accuracy, measuring
 from benchmarks.accuracy import count_looks, record_look, run_stages
 from benchmarks.benchmark import PARAMS, YAML_12, Benchmark, Source, load_benchmark, names, read_yaml
+from benchmarks.claims.page import render_summary
 from benchmarks.measuring import Part, measure_baselines
 from benchmarks.readme import accuracy_table, replace_results
 from benchmarks.report import baseline_error, render_accuracy, render_result
@@ -25,6 +27,7 @@ from benchmarks.summaries import COVARIATES, ETTH1, mean_figures, relative_diffe
 from pipeline.baselines import choose_linear_map, evaluate_baselines
 from pipeline.errors import GatecastError
 from pipeline.params import load_params
+from pipeline.storage import read_json
 from pipeline.windows import FitSet, TestSet
 
 ROOT = Path(__file__).parents[1]
@@ -448,6 +451,14 @@ def test_the_ridge_of_a_mean_is_that_of_its_parts_and_unknown_without_one_of_the
 def test_the_readme_shows_the_committed_accuracy() -> None:
     readme = (ROOT / "README.md").read_text()
     assert replace_results(readme, accuracy_table(accuracy.RESULTS, accuracy.LOOKS), name="accuracy") == readme
+
+
+def test_the_readme_shows_what_the_claims_came_to() -> None:
+    readme = (ROOT / "README.md").read_text()
+    table = render_summary(read_json(accuracy.RESULTS / "claims.json"))
+    assert replace_results(readme, table, name="claims") == readme
+    verdicts = [row.split("|")[2].strip() for row in table.splitlines()[2:]]
+    assert verdicts == re.findall(r"^## [a-z]+: (.+)$", (ROOT / "benchmarks/CLAIMS.md").read_text(), re.MULTILINE)
 
 
 def test_the_table_leaves_out_what_is_no_benchmark(tmp_path: Path) -> None:

@@ -32,6 +32,22 @@ def render_page(results: Mapping[str, Any]) -> str:
     Args:
         results: by claim the result, with the machine, commit and date it is of.
     """
+    sections = [_section(name, results[name]) for name in CLAIMS if name in results]
+    table = align_rows(_overview(results))
+    return "\n".join([INTRODUCTION, table, *_total(results), *sections]).rstrip("\n") + "\n"
+
+
+def render_summary(results: Mapping[str, Any]) -> str:
+    """Each claim with its verdict.
+
+    Args:
+        results: as for `render_page`.
+    """
+    return align_rows([row[:2] for row in _overview(results)])
+
+
+def _overview(results: Mapping[str, Any]) -> list[list[str]]:
+    """The header, and a row for each claim."""
     rows = [["claim", "verdict", "our figures", "minutes"]]
     for name, claim in CLAIMS.items():
         found = results.get(name)
@@ -40,8 +56,7 @@ def render_page(results: Mapping[str, Any]) -> str:
         else:
             result = Result.from_json(found["result"])
             rows.append([claim.words, result.verdict, _range(result), _minutes(result.seconds)])
-    sections = [_section(name, results[name]) for name in CLAIMS if name in results]
-    return "\n".join([INTRODUCTION, align_rows(rows), *_total(results), *sections]).rstrip("\n") + "\n"
+    return rows
 
 
 def all_spent(results: Mapping[str, Any]) -> dict[str, float]:
