@@ -250,21 +250,21 @@ def _beside(spec: NetworkSpec, windows: Windows, series_count: int) -> Callable[
     """
     wanted, covariates = spec.inputs, windows.covariates
     own = covariates.values.shape[1]
-    calendar = len(wanted.past) > own
-    values = scaled(covariates.values, wanted.past_location[:own], wanted.past_scale[:own]) if wanted.past else None
-    _, features, moments = covariates.calendar if calendar else (None, None, None)
-    if calendar:
-        features = scaled(features, wanted.past_location[own:], wanted.past_scale[own:])
-        moments = tf.constant(moments)
+    of_steps: list[Callable[[Any], Any]] = []
+    if own:
+        values = scaled(covariates.values, wanted.past_location[:own], wanted.past_scale[:own])
+        of_steps.append(lambda steps: tf.gather(values, steps))
+    if len(wanted.past) > own:
+        _, calendar, moments = covariates.calendar
+        features, moments = scaled(calendar, wanted.past_location[own:], wanted.past_scale[own:]), tf.constant(moments)
+        of_steps.append(lambda steps: tf.gather(features, tf.gather(moments, steps)))
     codes = tf.constant(covariates.categories(np.arange(series_count), wanted))
     numbers = scaled(covariates.numbers, wanted.numeric_location, wanted.numeric_scale) if wanted.numeric else None
 
     def gather(steps: Any, series: Any) -> dict[str, Any]:
         arrays = {}
-        if wanted.past:
-            parts = [tf.gather(values, steps)] if own else []
-            parts += [tf.gather(features, tf.gather(moments, steps))] if calendar else []
-            both = tf.concat(parts, axis=2) if len(parts) > 1 else parts[0]
+        if of_steps:
+            both = tf.concat([part(steps) for part in of_steps], axis=2)
             arrays["past"] = both[:, : spec.context_length]
             arrays["future"] = both[:, spec.context_length :, len(wanted.past) - len(wanted.future) :]
         if wanted.categorical:

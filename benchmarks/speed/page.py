@@ -37,11 +37,10 @@ _INTRODUCTION = f"""\
 # Where the time of a training step goes
 
 Made by `python -m benchmarks.speed`. Networks with nine quantiles are trained on the CPU on windows of made-up series,
-which have the length and the number of those of a data set. Those of the default run are two that its search has
-found, with smaller batches than it finds by now; the others have {PLAIN["units"]} units and batches of {BATCH}. With
-several series the network is told which one it forecasts; for Victoria's electricity it is told two covariates and the
-calendar, and copies past segments. The bare network takes the same steps (loss, clipping, Adam) in the same kind of
-graph, but on one batch that is there already.
+which have the length and the number of those of a data set. Those of the default run are the two that its search has
+found; the others have {PLAIN["units"]} units and batches of {BATCH}. With several series the network is told which one
+it forecasts; for Victoria's electricity it is told two covariates and the calendar, and copies past segments. The bare
+network takes the same steps (loss, clipping, Adam) in the same kind of graph, but on one batch that is there already.
 Figures are medians over rounds, with the lowest and the highest in brackets; shares and ratios are those of each round.
 """
 
