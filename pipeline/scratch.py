@@ -26,6 +26,7 @@ CODE = (
     "covariates",
     "errors",
     "frequency",
+    "gathering",
     "hparams",
     "local_search",
     "network",

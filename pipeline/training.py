@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipeline.gathering import gather_windows
 from pipeline.hparams import NetworkSpec
-from pipeline.network import SegmentNetwork, pinball_loss, scaled
+from pipeline.network import SegmentNetwork, pinball_loss
 from pipeline.optimizer import FusedAdam
 from pipeline.ridge import ALPHAS, choose_kernel, fit_kernels
 from pipeline.windows import FitSet, Floats, Ints, Windows
@@ -192,20 +193,13 @@ def _batches(windows: Windows, batch_size: int, windows_per_epoch: int | None, r
 
 def _loss(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -> Callable[[Any, Any], Any]:
     """The loss of windows by number, in training or not, as a function to be traced: it gathers its own windows."""
-    spec = network.spec
-    values, positions, numbers, scales = (
-        tf.constant(part) for part in (windows.values, windows.positions, windows.series, loss_scale)
-    )
-    beside = _beside(spec, windows, len(loss_scale))
+    gather, scales = gather_windows(network.spec, windows, len(loss_scale)), tf.constant(loss_scale)
 
     def loss_of(rows: Any, training: Any) -> Any:
-        steps = tf.gather(positions, rows)[:, None] + tf.range(-spec.context_length, spec.horizon, dtype=tf.int64)
-        series = tf.gather(numbers, rows)
-        window = tf.gather(values, steps)
-        history, target = window[:, : spec.context_length], window[:, spec.context_length :]
-        observed = tf.cast(tf.math.is_finite(history), tf.float32)
-        forecast = network.forecast(history, observed, beside(steps, series), training)
-        return pinball_loss(target, forecast, tf.gather(scales, series), spec.quantiles)
+        batch = gather(rows)
+        observed = tf.cast(tf.math.is_finite(batch.history), tf.float32)
+        forecast = network.forecast(batch.history, observed, batch.beside, training)
+        return pinball_loss(batch.target, forecast, tf.gather(scales, batch.series), network.spec.quantiles)
 
     return loss_of
 
@@ -242,35 +236,3 @@ def _validation(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -
         chosen = np.sort(np.random.default_rng(0).choice(chosen, VAL_WINDOWS, replace=False))
     rows = [tf.constant(chosen[start : start + VAL_BATCH_SIZE]) for start in range(0, len(chosen), VAL_BATCH_SIZE)]
     return lambda: sum(float(loss_sum(r)) for r in rows) / len(chosen)
-
-
-def _beside(spec: NetworkSpec, windows: Windows, series_count: int) -> Callable[[Any, Any], dict[str, Any]]:
-    """A function of the places [N, C + H] of windows' steps and of their series [N]: what the network takes beside
-    the history, as `SegmentNetwork.beside` gives it. It is scaled once, before training, and gathered in the graph.
-    """
-    wanted, covariates = spec.inputs, windows.covariates
-    own = covariates.values.shape[1]
-    of_steps: list[Callable[[Any], Any]] = []
-    if own:
-        values = scaled(covariates.values, wanted.past_location[:own], wanted.past_scale[:own])
-        of_steps.append(lambda steps: tf.gather(values, steps))
-    if len(wanted.past) > own:
-        _, calendar, moments = covariates.calendar
-        features, moments = scaled(calendar, wanted.past_location[own:], wanted.past_scale[own:]), tf.constant(moments)
-        of_steps.append(lambda steps: tf.gather(features, tf.gather(moments, steps)))
-    codes = tf.constant(covariates.categories(np.arange(series_count), wanted))
-    numbers = scaled(covariates.numbers, wanted.numeric_location, wanted.numeric_scale) if wanted.numeric else None
-
-    def gather(steps: Any, series: Any) -> dict[str, Any]:
-        arrays = {}
-        if of_steps:
-            both = tf.concat([part(steps) for part in of_steps], axis=2)
-            arrays["past"] = both[:, : spec.context_length]
-            arrays["future"] = both[:, spec.context_length :, len(wanted.past) - len(wanted.future) :]
-        if wanted.categorical:
-            arrays["static_cat"] = tf.gather(codes, series)
-        if wanted.numeric:
-            arrays["static_num"] = tf.gather(numbers, series)
-        return arrays
-
-    return gather
