@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import GatecastError
 from pipeline.intervals import forecast_columns, interval_levels
 from pipeline.seasonal import seasonal_scales
-from pipeline.windows import Floats, Windows
+from pipeline.windows import Floats, Ints, Windows
 
 with warnings.catch_warnings():
     # Compiling it tells of an escape sequence in a docstring, at the first import only.
@@ -91,10 +91,13 @@ def score(
         GatecastError: the forecast has another shape than the windows, or a value that is not finite.
     """
     _check_finite(windows, forecast, quantiles=quantiles, ids=ids)
-    frame = _long(windows, forecast, quantiles)
+    frame, steps = _long(windows, forecast, quantiles)
     scales = seasonal_scales(history, season_length)
-    per_step = _measure(frame, quantiles, scales=scales).drop(columns="unique_id")
-    per_series = _measure(frame.drop(columns="step"), quantiles, scales=scales)
+    per_series = _measure(frame, quantiles, scales=scales)
+    # One whole number for step and series is grouped by in half the time of two columns.
+    frame["unique_id"] += len(scales) * steps
+    per_step = _measure(frame, quantiles, scales=np.tile(scales, (windows.horizon, 1)))
+    per_step.insert(0, "step", per_step.pop("unique_id") // len(scales) + 1)
     numbers = per_series["unique_id"].to_numpy()
     per_series["unique_id"] = [ids[number] for number in numbers]
     per_series.insert(1, "n_windows", np.bincount(windows.series)[numbers])
@@ -134,41 +137,40 @@ def _check_finite(windows: Windows, forecast: Floats, *, quantiles: Sequence[flo
         )
 
 
-def _long(windows: Windows, forecast: Floats, quantiles: Sequence[float]) -> pd.DataFrame:
-    """One row per observed target: number of its series, step, y and a column per quantile."""
+def _long(windows: Windows, forecast: Floats, quantiles: Sequence[float]) -> tuple[pd.DataFrame, Ints]:
+    """One row per observed target: number of its series, y and a column per quantile; and its step, from 0."""
     targets = windows.targets()
     seen = np.isfinite(targets)
     row, step = np.nonzero(seen)
-    columns: dict[str, NDArray[Any]] = {"unique_id": windows.series[row], "step": step + 1, "y": targets[seen]}
+    columns: dict[str, NDArray[Any]] = {"unique_id": windows.series[row], "y": targets[seen]}
     for name, place in forecast_columns(_MODEL, quantiles):
         columns[name] = forecast[:, :, place][seen]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns), step
 
 
 def _measure(frame: pd.DataFrame, quantiles: Sequence[float], *, scales: Floats) -> pd.DataFrame:
-    """One row per series, or per step and series where the frame has `step`, in their order; with all errors."""
-    by: Any = {"cutoff_col": "step"}  # what utilsforecast groups by besides the series, where the frame has it
-    table: pd.DataFrame = losses.mae(frame, [_MODEL], **by).reset_index(drop=True).rename(columns={_MODEL: "mae"})
+    """One row per `unique_id`, in their order, with all errors; `scales` are counted by it."""
+    table: pd.DataFrame = losses.mae(frame, [_MODEL]).reset_index(drop=True).rename(columns={_MODEL: "mae"})
     scale = scales[table["unique_id"].to_numpy()]
-    size = losses.mae(frame.assign(zero=0.0), ["zero"], **by)["zero"].to_numpy()
+    size = losses.mae(frame.assign(zero=0.0), ["zero"])["zero"].to_numpy()
     names, places = zip(*forecast_columns(_MODEL, quantiles), strict=True)
-    crps = losses.scaled_crps(frame, {_MODEL: list(names)}, np.array(quantiles)[list(places)], **by)
+    crps = losses.scaled_crps(frame, {_MODEL: list(names)}, np.array(quantiles)[list(places)])
     # Results are ordered by their keys, but their indices are not: only arrays go together.
-    table["rmse"] = losses.rmse(frame, [_MODEL], **by)[_MODEL].to_numpy()
-    table["smape"] = 200 * losses.smape(frame, [_MODEL], **by)[_MODEL].to_numpy()  # utilsforecast's ends at 1
+    table["rmse"] = losses.rmse(frame, [_MODEL])[_MODEL].to_numpy()
+    table["smape"] = 200 * losses.smape(frame, [_MODEL])[_MODEL].to_numpy()  # utilsforecast's ends at 1
     table["mase"] = table["mae"].to_numpy() / scale[:, 0]
     table["rmsse"] = table["rmse"].to_numpy() / scale[:, 1]
     table["scaled_crps"] = np.where(size > 0, crps[_MODEL].to_numpy(), np.nan)
-    return table.assign(**_measure_intervals(frame, quantiles, by=by))
+    return table.assign(**_measure_intervals(frame, quantiles))
 
 
-def _measure_intervals(frame: pd.DataFrame, quantiles: Sequence[float], *, by: Any) -> dict[str, Floats]:
+def _measure_intervals(frame: pd.DataFrame, quantiles: Sequence[float]) -> dict[str, Floats]:
     """Coverage and width of every interval, in the order of `_measure`."""
     errors = {}
     for level in interval_levels(quantiles):
         low, high = f"{_MODEL}-lo-{level}", f"{_MODEL}-hi-{level}"
         part_of_name: Any = level  # and no more than that, so 97.5 is as good as 95
-        errors[f"coverage_{level}"] = losses.coverage(frame, [_MODEL], part_of_name, **by)[_MODEL].to_numpy()
+        errors[f"coverage_{level}"] = losses.coverage(frame, [_MODEL], part_of_name)[_MODEL].to_numpy()
         # The mean absolute difference of its two ends is an interval's width.
-        errors[f"width_{level}"] = losses.mae(frame, [low], target_col=high, **by)[low].to_numpy()
+        errors[f"width_{level}"] = losses.mae(frame, [low], target_col=high)[low].to_numpy()
     return errors
