@@ -35,22 +35,25 @@ class Batch(NamedTuple):
     beside: dict[str, Any]
 
 
-def gather_windows(spec: NetworkSpec, windows: Windows, series_count: int) -> Callable[[Any], Batch]:
-    """A function of windows by number [N], to be traced, that gathers them.
+Gather = Callable[[Any, Any], Batch]  # of positions [N] and of the numbers [N] of their series
+
+
+def gather_windows(spec: NetworkSpec, windows: Windows, series_count: int) -> Gather:
+    """A function, to be traced, that gathers windows by their positions [N] and the numbers [N] of their series.
 
     Args:
         spec: the network that is trained on them.
-        windows: they hold every series once; what overlaps is copied batch by batch.
+        windows: they hold every series once; what overlaps is copied batch by batch. Other windows of the same values
+            are gathered by the same function.
         series_count: of the panel.
     """
     context, horizon = spec.context_length, spec.horizon
-    numbers, firsts = tf.constant(windows.series), tf.constant(windows.positions - context)
     values = runs_of(windows.values, context + horizon)
     covariates_of = _covariates(spec.inputs, windows.covariates)
     statics_of = _statics(spec.inputs, windows.covariates, series_count)
 
-    def gather(rows: Any) -> Batch:
-        first, series = tf.gather(firsts, rows), tf.gather(numbers, rows)
+    def gather(positions: Any, series: Any) -> Batch:
+        first = positions - context
         window = values(first)
         beside = statics_of(series)
         if covariates_of is not None:

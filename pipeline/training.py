@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.gathering import gather_windows
+from pipeline.gathering import Gather, gather_windows
 from pipeline.hparams import NetworkSpec
 from pipeline.network import SegmentNetwork, pinball_loss
 from pipeline.optimizer import FusedAdam
@@ -94,8 +94,9 @@ def fit_network(
         best_kernel = choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalise, log1p=log1p)
         alpha = ALPHAS[best_kernel]
         network.linear.kernel.assign(kernels[best_kernel])
-    train_epoch = _training(network, optimizer, fit.train, fit.loss_scale)
-    val_loss_of = _validation(network, fit.val, fit.loss_scale)
+    gather = gather_windows(spec, fit.train, len(fit.loss_scale))  # those of the validation part too
+    train_epoch = _training(network, optimizer, gather, fit.train, fit.loss_scale)
+    val_loss_of = _validation(network, gather, fit.val, fit.loss_scale)
     epochs: list[Epoch] = []
     seconds: list[float] = []
     seen = 0
@@ -157,7 +158,8 @@ def refit_network(
         log1p = spec.hparams.transform == "log1p"
         kernels = fit_kernels(windows, loss_scale, normalise=network.normalise, log1p=log1p, alphas=[alpha])
         network.linear.kernel.assign(kernels[0])
-    train_epoch = _training(network, optimizer, windows, loss_scale)
+    gather = gather_windows(spec, windows, len(loss_scale))
+    train_epoch = _training(network, optimizer, gather, windows, loss_scale)
     for number in range(1, epochs + 1):
         optimizer.learning_rate.assign(_rate(spec, number, max_epochs))
         loss = float(train_epoch(_batches(windows, spec.hparams.batch_size, windows_per_epoch, rng)))
@@ -191,12 +193,12 @@ def _batches(windows: Windows, batch_size: int, windows_per_epoch: int | None, r
     return batches
 
 
-def _loss(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -> Callable[[Any, Any], Any]:
+def _loss(network: SegmentNetwork, gather: Gather, windows: Windows, loss_scale: Floats) -> Callable[[Any, Any], Any]:
     """The loss of windows by number, in training or not, as a function to be traced: it gathers its own windows."""
-    gather, scales = gather_windows(network.spec, windows, len(loss_scale)), tf.constant(loss_scale)
+    positions, numbers, scales = (tf.constant(part) for part in (windows.positions, windows.series, loss_scale))
 
     def loss_of(rows: Any, training: Any) -> Any:
-        batch = gather(rows)
+        batch = gather(tf.gather(positions, rows), tf.gather(numbers, rows))
         observed = tf.cast(tf.math.is_finite(batch.history), tf.float32)
         forecast = network.forecast(batch.history, observed, batch.beside, training)
         return pinball_loss(batch.target, forecast, tf.gather(scales, batch.series), network.spec.quantiles)
@@ -205,10 +207,14 @@ def _loss(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -> Call
 
 
 def _training(
-    network: SegmentNetwork, optimizer: keras.optimizers.Optimizer, windows: Windows, loss_scale: Floats
+    network: SegmentNetwork,
+    optimizer: keras.optimizers.Optimizer,
+    gather: Gather,
+    windows: Windows,
+    loss_scale: Floats,
 ) -> Callable[[Ints], Any]:
     """An epoch of training over batches of windows [steps, batch], as one graph; gives the mean loss."""
-    loss_of = _loss(network, windows, loss_scale)
+    loss_of = _loss(network, gather, windows, loss_scale)
 
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def train_epoch(batches: Any) -> Any:
@@ -223,9 +229,9 @@ def _training(
     return lambda batches: train_epoch(tf.constant(batches))
 
 
-def _validation(network: SegmentNetwork, windows: Windows, loss_scale: Floats) -> Callable[[], float]:
+def _validation(network: SegmentNetwork, gather: Gather, windows: Windows, loss_scale: Floats) -> Callable[[], float]:
     """The mean loss over the windows of a split, or over `VAL_WINDOWS` of them."""
-    loss_of = _loss(network, windows, loss_scale)
+    loss_of = _loss(network, gather, windows, loss_scale)
 
     @tf.function(jit_compile=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
     def loss_sum(rows: Any) -> Any:

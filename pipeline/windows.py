@@ -98,8 +98,8 @@ class FitSet:
     Attributes:
         ids: [S] the series.
         train: windows whose targets lie in the training part.
-        val: windows whose targets lie in the validation part.
-        refit: windows whose targets lie in either.
+        val: windows whose targets lie in the validation part, of the same values.
+        refit: windows whose targets lie in either, of the same values.
         loss_scale: [S] unit of each series in the training loss, of `splits.loss_scales` (0: it never changes).
         refit_scale: [S] the same, and of a series that has none there that of the fit part.
         history: for each series its values before the validation part, which scale MASE there.

@@ -327,7 +327,7 @@ def test_gathering_alone_reads_the_batches_of_a_step(shape: str, exchange: Any) 
 
     bench, network, _ = exchange[shape, "gru"]
     recorder, fit = Recorder(bench.spec), bench.fit
-    training._loss(recorder, fit.train, fit.loss_scale)(bench.rows[0], True)  # type: ignore[arg-type]
+    training._loss(recorder, bench.gather, fit.train, fit.loss_scale)(bench.rows[0], True)  # type: ignore[arg-type]
     expected = network.beside(bench.batch()[0])
     assert recorder.inputs.keys() == expected.keys()
     for name, value in expected.items():

@@ -26,9 +26,9 @@ def test_gathered_windows_are_those_of_the_arrays(
 ) -> None:
     monkeypatch.setattr(gathering, "LAID_OUT", laid_out)
     spec, windows = shops.spec(calendar=calendar, identity=identity), getattr(shops.fit, split)
-    gather = tf.function(gather_windows(spec, windows, len(shops.fit.loss_scale)))
+    gather = tf.function(gather_windows(spec, shops.fit.train, len(shops.fit.loss_scale)))
     rows = np.array([len(windows) - 1, 0, 3, 3])
-    batch, inputs = gather(tf.constant(rows)), windows.inputs(spec, rows)
+    batch, inputs = gather(windows.positions[rows], windows.series[rows]), windows.inputs(spec, rows)
     expected = SegmentNetwork(spec).beside({name: tf.constant(value) for name, value in inputs.items()})
     assert batch.beside.keys() == expected.keys() - {"history", "observed"}
     for name, values in batch.beside.items():

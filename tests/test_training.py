@@ -10,6 +10,7 @@ from shops import Project
 
 from pipeline import training
 from pipeline.covariates import Known
+from pipeline.gathering import gather_windows
 from pipeline.hparams import Hparams, Inputs, NetworkSpec
 from pipeline.network import SegmentNetwork, network_weights, pinball_loss
 from pipeline.params import WindowParams
@@ -111,11 +112,13 @@ def test_of_a_large_split_the_same_windows_are_looked_at_each_time(
     small_fit: FitSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = SegmentNetwork(small_fit.spec("gru", (0.1, 0.5, 0.9), HPARAMS))
-    loss_of = training._loss(network, small_fit.val, small_fit.loss_scale)
+    gather = gather_windows(network.spec, small_fit.train, len(small_fit.loss_scale))
+    parts = network, gather, small_fit.val, small_fit.loss_scale
+    loss_of = training._loss(*parts)
     each = np.array([float(loss_of(tf.constant([row]), False)) for row in range(len(small_fit.val))])
-    assert training._validation(network, small_fit.val, small_fit.loss_scale)() == pytest.approx(each.mean(), rel=1e-5)
+    assert training._validation(*parts)() == pytest.approx(each.mean(), rel=1e-5)
     monkeypatch.setattr(training, "VAL_WINDOWS", 9)
-    few = [training._validation(network, small_fit.val, small_fit.loss_scale)() for _ in range(2)]
+    few = [training._validation(*parts)() for _ in range(2)]
     chosen = np.random.default_rng(0).choice(len(each), 9, replace=False)
     assert few == pytest.approx([each[chosen].mean()] * 2, rel=1e-5)
 
@@ -148,7 +151,8 @@ def test_the_graph_gathers_the_inputs_that_are_gathered_outside_of_it(
         forecast = network({name: tf.constant(value) for name, value in inputs.items()})
         return float(pinball_loss(windows.targets(), forecast, scale[windows.series], network.spec.quantiles))
 
-    traced = training._validation(network, windows, scale)()
+    gather = gather_windows(network.spec, shops.fit.train, len(scale))
+    traced = training._validation(network, gather, windows, scale)()
     inputs = windows.inputs(network.spec)
     assert traced == pytest.approx(loss_of(inputs), rel=1e-5)
     for name in ("past", "future", "static_cat", "static_num"):  # or the test would say nothing of it

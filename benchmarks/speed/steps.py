@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from benchmarks.speed.synthetic import build_fit, build_spec
 from pipeline import recurrence, training
 from pipeline.cells import CELLS
 from pipeline.cost import multiply_accumulates
+from pipeline.gathering import Gather, gather_windows
 from pipeline.hparams import NetworkSpec
 from pipeline.network import SegmentNetwork, _flat, network_weights, pinball_loss
 from pipeline.optimizer import FusedAdam
@@ -121,6 +122,11 @@ class Bench:
     fit: FitSet
     rows: Any
 
+    @cached_property
+    def gather(self) -> Gather:
+        """What gathers its windows."""
+        return gather_windows(self.spec, self.fit.train, len(self.fit.loss_scale))
+
     def batch(self) -> tuple[Json, Any, Any]:
         """Inputs, targets and scales of the first batch."""
         train, rows = self.fit.train, self.rows[0]
@@ -160,7 +166,7 @@ def _steps(setup: Setup, folder: Path) -> tuple[Json, Measures]:
     fill_linear(network, rng)
     batch = spec.hparams.batch_size
     bench = Bench(spec, fit, training._batches(fit.train, batch, CALL * batch, rng))
-    train_epoch = training._training(network, optimizer, fit.train, fit.loss_scale)
+    train_epoch = training._training(network, optimizer, bench.gather, fit.train, fit.loss_scale)
     whole = Measure(lambda: float(train_epoch(bench.rows)), CALL)
     first, second = _seconds(whole.run), _seconds(whole.run)
     facts = {
@@ -223,7 +229,8 @@ def _with_optimizer(network: SegmentNetwork) -> tuple[SegmentNetwork, FusedAdam]
 
 def _one_a_call(bench: Bench, network: SegmentNetwork, optimizer: Any) -> Measure:
     """Whole steps, each of which Python calls for."""
-    loss_of, weights = training._loss(network, bench.fit.train, bench.fit.loss_scale), network.trainable_variables
+    fit, weights = bench.fit, network.trainable_variables
+    loss_of = training._loss(network, bench.gather, fit.train, fit.loss_scale)
 
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def step(rows: Any) -> Any:
@@ -251,7 +258,7 @@ def _gradient(bench: Bench, network: Any) -> Measure:
 def _gathering(bench: Bench) -> Measure:
     """What the epoch's graph does to get its batches, of which one number of each array is used."""
     recorder, fit = Recorder(bench.spec), bench.fit
-    loss_of = training._loss(recorder, fit.train, fit.loss_scale)  # type: ignore[arg-type]
+    loss_of = training._loss(recorder, bench.gather, fit.train, fit.loss_scale)  # type: ignore[arg-type]
 
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def run(batches: Any) -> Any:
