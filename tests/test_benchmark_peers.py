@@ -6,10 +6,12 @@ import ast
 import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from benchmarks.peers.catalogue import (
     jobs,
     ours_on,
 )
-from benchmarks.peers.comparing import contrasts, groups, mean_sd
+from benchmarks.peers.comparing import contrasts, groups, mean_sd, took
 from benchmarks.peers.environments import HERE, make_environment, requirements_of, torch_for_cpu
 from benchmarks.peers.estimates import expected_seconds
 from benchmarks.peers.exchange import METRICS, Panel, figures, load_panel, read_answer, save_data, specify
@@ -44,6 +46,7 @@ from pipeline.covariates import Known
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
 from pipeline.splits import save_windows
+from pipeline.storage import write_json
 
 SET = "vic-elec"
 WINDOW = WindowParams(context_length=24, horizon=6, val_size=18, test_size=18, step_size=1, stride=1, min_context=24)
@@ -54,6 +57,8 @@ LSTM = Job(SET, "neuralforecast", "lstm", "documentation", 1)
 NAMED = {(model.peer, model.name): model for model in MODELS}
 
 Script = Callable[[Path, str, Path, int], None]
+SCRIPT: Script = runs.run_script
+PAIRED = ("documentation", "equal-network", "tuned-short")
 
 
 def folder_of(folder: Path, *, steps: tuple[int, int] = (STEPS, STEPS), refit: str = "fit", gap: bool = False) -> Path:
@@ -576,6 +581,68 @@ def test_a_run_that_was_killed_loses_the_measurement_it_was_at_alone(
     assert len(json.loads(command.FOUND.read_text())[SET]["runs"]) == 3
 
 
+def test_peers_without_a_clock_are_measured_side_by_side_and_the_others_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: Script = runs.run_script
+    meeting = Barrier(2)
+
+    def script(python: Path, peer: str, spec: Path, threads: int) -> None:
+        if threads == 1:
+            meeting.wait(timeout=60)  # fails unless another one runs
+        before(python, peer, spec, threads)
+
+    monkeypatch.setattr(runs, "run_script", script)
+    write_json({**ours(), "key": key_of_ours(SET)}, bench.path(ours_on(SET)))
+    plan = [replace(LSTM, model=model, setting=setting) for setting in PAIRED for model in ("lstm", "gru")]
+    command.run_plan(plan, replace(bench, together=2))
+    kept = json.loads(command.FOUND.read_text())[SET]["runs"]
+    shared = {(one["setting"], one["threads"], one["together"]) for one in kept}
+    assert len(kept) == 6
+    assert shared == {("documentation", 1, 2), ("equal-network", 2, 1), ("tuned-short", 1, 2)}
+
+
+def test_the_seeds_of_a_search_wait_for_the_one_that_makes_it() -> None:
+    search = replace(LSTM, setting="tuned-short")
+    assert command.turn_of(search) == command.turn_of(replace(search, model="gru"))
+    assert command.turn_of(search) != command.turn_of(replace(search, seed=2))
+    assert command.turn_of(LSTM) == command.turn_of(replace(LSTM, seed=2)) is not None
+    assert command.turn_of(replace(LSTM, setting="equal-pipeline")) is command.turn_of(ours_on(SET)) is None
+
+
+def test_how_many_ran_side_by_side_makes_no_measurement_another(bench: Bench) -> None:
+    found = measure_peer(LSTM, field(), replace(bench, threads=1, together=2), ours=None)
+    assert finished(LSTM, field(), bench) == found
+
+
+def test_a_run_that_is_stopped_leaves_no_script_behind(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two side by side breaks the first off."""
+    begun = tmp_path / "begun"
+    (tmp_path / "toy_run.py").write_text(f"import time; open({str(begun)!r}, 'w').close(); time.sleep(600)")
+    started: list[int] = []
+
+    def script(_: Path, __: str, spec: Path, threads: int) -> None:
+        seed = json.loads(spec.read_text())["seed"]
+        started.append(seed)
+        if seed == 1:
+            SCRIPT(Path(sys.executable), "toy", spec, threads)
+        while not begun.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "run_script", script)
+    monkeypatch.setattr(runs, "script_of", lambda _: tmp_path / "toy_run.py")
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        command.run_plan([replace(LSTM, seed=seed) for seed in SEEDS], replace(bench, together=2))
+    assert time.monotonic() - start < 60
+    assert {1, 2} <= set(started)
+    assert not runs._RUNNING
+    assert not list(bench.folder.glob("measurements/*"))
+
+
 def test_a_quick_run_takes_few_windows_and_writes_nothing_down(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told = counting(monkeypatch)
     quick = replace(bench, quick=True)
@@ -743,6 +810,14 @@ def test_the_page_says_where_ours_is_lower_and_what_took_longer() -> None:
         "Fitting took them 200 s: longer than one network of ours (10 s) for 2 of 2, longer than our search and all "
         "networks together (350 s; the networks 50 s) for 0." in page
     )
+
+
+def test_a_run_side_by_side_took_its_share_of_the_machine() -> None:
+    found = [one | {"together": 2, "search_seconds": 60.0} for one in runs_of({"lstm": 0.4}, fit=200.0)]
+    assert took(found[0], "fit_seconds", "search_seconds") == 130.0
+    page = render_page({SET: {"ours": ours(), "runs": found}}, fields())
+    assert "Fitting took them 130 s" in page
+    assert "| 100 ± 0 | 1.5 ± 0.0 |" in " ".join(page.split())
 
 
 def test_the_page_names_every_error_in_which_ours_is_not_lower() -> None:

@@ -7,8 +7,9 @@
     python -m benchmarks.peers --page                        the page alone, from results/peers.json
 
 Needs uv, and a package index for the environments of the peers. Data comes from the folder that GATECAST_DATA names, or
-is downloaded. Leave the machine to it: peers are measured one at a time, with all cores. What is finished is kept in
---work, each measurement in a file of its own, and made again once what it depends on has changed.
+is downloaded. Leave the machine to it: a peer that trains as long as ours has all cores for itself, and so has ours; of
+the others --together are measured side by side, as our networks are trained. What is finished is kept in --work, each
+measurement in a file of its own, and made again once what it depends on has changed.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.benchmark import HERE, Json
 from benchmarks.pages import read_results, save_page
-from benchmarks.peers.catalogue import OURS, Field, Job, chosen, fields, jobs, ours_on
+from benchmarks.peers.catalogue import OURS, SETTINGS, Field, Job, chosen, fields, jobs, ours_on
 from benchmarks.peers.estimates import expected_seconds
 from benchmarks.peers.page import render_page, render_plan, render_run
-from benchmarks.peers.runs import Bench, Budgets, budgets_of, finished, measure_ours, measure_peer
+from benchmarks.peers.runs import Bench, Budgets, budgets_of, finished, measure_ours, measure_peer, stop_scripts
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
 from pipeline.storage import read_json, write_json
@@ -47,14 +52,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few steps of the peers; figures mean nothing")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     parser.add_argument("--measure-only", action="store_true", help="our networks are those that are in --work")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of a peer; by default all cores")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for peers; by default all cores")
+    parser.add_argument("--together", type=int, default=2, help="how many peers share them where no clock is set")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
     parser.add_argument("--environments", type=Path, help="folder of the peers' environments; by default in --work")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the peer's process is stopped too
     works = args.work.resolve()
     environments = (args.environments or works / "peers/environments").resolve()
-    bench = Bench(works, environments, args.threads, args.quick, args.measure_only)
+    bench = Bench(works, environments, args.threads, args.together, args.quick, args.measure_only)
     try:
         if args.page:
             write_page(FOUND, PAGE)
@@ -96,21 +102,66 @@ def run_plan(plan: Sequence[Job], bench: Bench) -> None:
     """
     known, failed = fields(), []
     plan = [job for job in plan if not (bench.quick and job.peer == OURS)]
-    for number, job in enumerate(plan, 1):
+
+    def run(job: Job, beside: Bench) -> str:
         start = time.monotonic()
-        try:
-            result = run_job(job, known[job.field], bench)
-        except GatecastError as error:
-            failed.append(job.name)
-            print(f"{number}/{len(plan)} {job.name} has failed: {error}", flush=True)
-            continue
-        took = timedelta(seconds=round(time.monotonic() - start))
-        print(f"{number}/{len(plan)} {job.name} {took}  {render_run(result)}", flush=True)
-        if not bench.quick:
-            write_json(collect(jobs(known), known, bench), FOUND)
-            write_page(FOUND, PAGE)
+        result = run_job(job, known[job.field], beside)
+        return f"{timedelta(seconds=round(time.monotonic() - start))}  {render_run(result)}"
+
+    with closing(run_in_turns(plan, bench, run)) as ended:
+        for number, (job, told) in enumerate(ended, 1):
+            if isinstance(told, GatecastError):
+                failed.append(job.name)
+                print(f"{number}/{len(plan)} {job.name} has failed: {told}", flush=True)
+                continue
+            print(f"{number}/{len(plan)} {job.name} {told}", flush=True)
+            if not bench.quick:
+                write_json(collect(jobs(known), known, bench), FOUND)
+                write_page(FOUND, PAGE)
     if failed:
         raise GatecastError(f"{len(failed)} of {len(plan)} measurements have failed: {', '.join(failed)}")
+
+
+def run_in_turns(
+    plan: Sequence[Job], bench: Bench, run: Callable[[Job, Bench], str]
+) -> Generator[tuple[Job, str | GatecastError]]:
+    """Runs measurements, side by side those that may be; gives each with what it tells, as it ends."""
+    for turn, group in groupby(plan, turn_of):
+        some = list(group)
+        together = 1 if turn is None else max(1, min(bench.together, bench.threads))
+        beside = replace(bench, threads=bench.threads // together, together=together)
+        if together == 1:
+            for job in some:
+                yield job, _told(run, job, beside)
+            continue
+        with ThreadPoolExecutor(together) as pool:
+            try:
+                running = {pool.submit(_told, run, job, beside): job for job in some}
+                for ended in as_completed(running):
+                    yield running[ended], ended.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                while not all(future.done() for future in running):  # one may be about to start
+                    stop_scripts()
+                    time.sleep(0.1)
+                raise
+
+
+def turn_of(job: Job) -> Hashable | None:
+    """What has to be the same of measurements side by side; None where one has the machine for itself.
+
+    Seeds that share a search come one after the other: the first makes it.
+    """
+    if job.peer == OURS or SETTINGS[job.setting].budget is not None:
+        return None
+    return (job.setting, job.seed) if SETTINGS[job.setting].searches else "free"
+
+
+def _told(run: Callable[[Job, Bench], str], job: Job, bench: Bench) -> str | GatecastError:
+    try:
+        return run(job, bench)
+    except GatecastError as error:
+        return error
 
 
 def run_job(job: Job, field: Field, bench: Bench) -> Json:

@@ -99,12 +99,14 @@ class Setting:
         title: for the page.
         words: what it means.
         budget: whose wall time of ours limits training: of one `network`, or of the whole `pipeline`.
+        searches: with a search that its seeds share.
         asked_for: measured only where a pattern names it.
     """
 
     title: str
     words: str
     budget: str | None = None
+    searches: bool = False
     asked_for: bool = False
 
 
@@ -144,11 +146,13 @@ SETTINGS = {
         "Tuned, with inputs up to ours",
         f"{_SEARCH} Of its own inputs those of more than {SHORT} horizons are left out, whose trials take hours on two "
         "cores; an input as long as ours is put in.",
+        searches=True,
     ),
     "tuned": Setting(
         "Tuned, with inputs up to 64 horizons",
         f"{_SEARCH} Its own inputs are 3, 4, 16 and 64 horizons. It is no part of a plain run, because it takes about "
         f"{TUNED_HOURS} hours on two cores; `--only '*/tuned/?'` measures it.",
+        searches=True,
         asked_for=True,
     ),
 }
@@ -202,7 +206,7 @@ def _neuralforecast(cls: str) -> Callable[[Field, str, int | None], Json]:
 
 
 def _search(field: Field, setting: str) -> Json | None:
-    if setting not in ("tuned", "tuned-short"):
+    if not SETTINGS[setting].searches:
         return None
     # -1 times the horizon is the library's way to say 3 horizons.
     short = [-field.horizon, SHORT * field.horizon, field.context]

@@ -36,6 +36,10 @@ class Group:
         """What each run tells under a name."""
         return [run[name] for run in self.runs if run.get(name) is not None]
 
+    def seconds(self, *names: str) -> list[float]:
+        """Of each run, what some of its parts took together; nothing where it has none of them."""
+        return [took(run, *names) for run in self.runs if any(run.get(name) is not None for name in names)]
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -123,6 +127,11 @@ def spread(values: Sequence[float]) -> str:
     """The least and the most of seconds."""
     low, high = f"{min(values):,.0f}", f"{max(values):,.0f}"
     return low if low == high else f"{low} to {high}"
+
+
+def took(run: Json, *names: str) -> float:
+    """What parts of a run took on the whole machine: its share, where runs went on side by side."""
+    return float(sum(run.get(name) or 0.0 for name in names)) / int(run.get("together", 1))
 
 
 def threads_of(run: Json) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
-from benchmarks.peers.catalogue import OURS, SEEDS, SHORT, Field, Job, model_of
+from benchmarks.peers.catalogue import OURS, SEEDS, SETTINGS, SHORT, Field, Job, model_of
 from benchmarks.peers.runs import Budgets
 
 # Seconds of one training step for each step of its input, with the library's batch and layers.
@@ -57,7 +57,7 @@ def _training(job: Job, field: Field, context: int, budgets: Budgets | None) -> 
     step = _PER_STEP[job.peer, job.model]
     if job.peer == "darts":
         return _EPOCHS * field.series * field.train_rows / _BATCH["darts"] * step * (context + field.horizon)
-    if job.setting in ("tuned", "tuned-short"):
+    if SETTINGS[job.setting].searches:
         return _search(field, step, _mean_input(job.setting, field)) / len(SEEDS) + _STEPS * step * context
     return _STEPS * step * context
 

@@ -21,6 +21,7 @@ from benchmarks.peers.comparing import (
     single,
     spread,
     threads_of,
+    took,
     wall,
 )
 from benchmarks.peers.exchange import METRICS
@@ -38,9 +39,10 @@ part, every step and every series; nothing is dropped. Their forecasts are measu
 values in standard deviations of each series' training part; point forecasts are medians, where quantiles are forecast.
 Figures are of single networks, mean ± standard deviation over seeds, ours not calibrated; our ensemble, which is what
 is served, stands beside. Fitting and predicting are timed apart, the peers' without the start of a process and imports,
-our fitting with both. Seconds are wall time on the whole machine: of ours, where networks are trained side by side, the
-share of one. Ours is compared with the peers' models of the same cell; it is *clearly* lower or higher where the 95 %
-interval of the ratio (Welch, logarithms) leaves out 1.
+our fitting with both. Seconds are wall time on the whole machine: of runs side by side, on a share of its threads each,
+as our networks are trained and the peers' but for those that a clock ends, the share of one. Ours is compared with the
+peers' models of the same cell; it is *clearly* lower or higher where the 95 % interval of the ratio (Welch, logarithms)
+leaves out 1.
 """
 SETTINGS_NOTES = """\
 Darts keeps its best weights by the validation part, and is not trained on that again. NeuralForecast has no use for it
@@ -58,6 +60,7 @@ A trial that diverges has failed: another one is made for it, and its time is pa
 
 Most steps of Darts are too small for two cores. Before each of its runs a few steps are timed on one thread and on all,
 which is no part of the time to fit, and the faster number is used. NeuralForecast, whose steps are larger, has all.
+Beside another run each has its share of them.
 """
 
 
@@ -131,7 +134,8 @@ def _clear(compared: Sequence[Contrast], stance: str) -> str:
 def _wall_time(ours: Json, found: Sequence[Group]) -> str:
     """Fitting of theirs, with a search where there is one, against ours of the same cell."""
     own, recurrent = wall(ours), [group for group in found if group.model.cell in ours["figures"]]
-    seconds = [(group.model.cell, fmean(_fitting(group))) for group in recurrent]
+    # The search, which all seeds share, is in each.
+    seconds = [(group.model.cell, fmean(group.seconds("fit_seconds", "search_seconds"))) for group in recurrent]
     over = {whose: sum(taken > own[cell][whose] for cell, taken in seconds) for whose in ("network", "pipeline")}
     mine = {whose: spread([own[cell][whose] for cell in own]) for whose in ("network", "networks", "pipeline")}
     return (
@@ -139,11 +143,6 @@ def _wall_time(ours: Json, found: Sequence[Group]) -> str:
         f"({mine['network']} s) for {over['network']} of {len(seconds)}, longer than our search and all networks "
         f"together ({mine['pipeline']} s; the networks {mine['networks']} s) for {over['pipeline']}."
     )
-
-
-def _fitting(group: Group) -> list[float]:
-    """Seconds of fitting; the search, which all seeds share, is in each."""
-    return [run["fit_seconds"] + (run.get("search_seconds") or 0.0) for run in group.runs]
 
 
 def _header(*more: str) -> list[str]:
@@ -178,9 +177,10 @@ def _table(found: Sequence[Group], ours: Json | None, field: Field) -> str:
     for group in found:
         row = [group.model.title, str(len(group.runs))]
         row += [mean_sd(group.of(metric), DIGITS[metric]) for metric in METRICS]
-        row += [mean_sd(group.told("fit_seconds"), 0), mean_sd(group.told("predict_seconds"), 1)]
+        row += [mean_sd(group.seconds("fit_seconds"), 0), mean_sd(group.seconds("predict_seconds"), 1)]
         if searched:
-            row += [mean_sd(group.told(name)[:1], 0) for name in ("search_seconds", "trials", "trials_failed")]
+            row += [mean_sd(group.seconds("search_seconds")[:1], 0)]
+            row += [mean_sd(group.told(name)[:1], 0) for name in ("trials", "trials_failed")]
         row += [spread(group.told("input_size")), spread(group.told("steps"))]
         row += [spread([threads_of(run) for run in group.runs])]
         compared = {one.metric: one for one in contrasts(ours, [group])} if ours is not None else {}
@@ -255,7 +255,7 @@ def render_plan(rows: Iterable[tuple[Job, Json | None, float]]) -> str:
     for _, some in groupby(ordered, key=lambda row: _order(row[0])):
         own = list(some)
         job, done = own[0][0], [found for _, found, _ in own if found is not None]
-        taken = [one["fit_seconds"] + one["predict_seconds"] for one in done if "fit_seconds" in one]
+        taken = [took(one, "fit_seconds", "predict_seconds") for one in done if "fit_seconds" in one]
         left = sum((fmean(taken) if taken else seconds) for _, found, seconds in own if found is None)
         left_of["ours" if job.peer == OURS else job.setting] += left
         table.append([job.name.rsplit("/", 1)[0], f"{len(done)} of {len(own)}", _duration(left)])

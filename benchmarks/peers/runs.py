@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 
 from benchmarks.accuracy import (
     LOOKS,
@@ -45,6 +46,8 @@ QUICK_WINDOWS = 3  # of each series
 QUICK_SECONDS = 5
 QUICK_TRIALS = 2
 Budgets = Mapping[str, Mapping[str, int]]  # seconds by cell, then by whose they are
+_PREPARING = RLock()  # windows, data and environments are made once, for all that is measured side by side
+_RUNNING: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Bench:
         works: the folder of benchmarks, with one for each data set.
         environments: the folder of the peers' environments.
         threads: of a peer's process.
+        together: how many are measured side by side, each with its share of the threads, where no clock ends training.
         quick: a few steps and windows, to see that all of it runs; its measurements are never kept.
         measure_only: our networks are those that an earlier run left.
     """
@@ -62,6 +66,7 @@ class Bench:
     works: Path
     environments: Path
     threads: int
+    together: int = 1
     quick: bool = False
     measure_only: bool = False
 
@@ -87,7 +92,8 @@ class Bench:
 
     def panel(self, field: Field) -> Panel:
         """The rows and windows of a data set; a few windows where it is to be quick."""
-        panel = _panel(self.works, field.benchmark.name, field.calendar)
+        with _PREPARING:
+            panel = _panel(self.works, field.benchmark.name, field.calendar)
         return panel.last(QUICK_WINDOWS) if self.quick else panel
 
 
@@ -213,7 +219,8 @@ def measure_peer(job: Job, field: Field, bench: Bench, *, ours: Json | None) -> 
         ours: our measurement on the set, whose wall time others may be given.
 
     Returns:
-        `figures`, seconds of fitting and of predicting, and what else its script tells.
+        `figures`, seconds of fitting and of predicting, how many such runs went on `together`, and what else its
+        script tells.
 
     Raises:
         GatecastError: its script has failed, or its forecasts are not what they have to be.
@@ -223,17 +230,19 @@ def measure_peer(job: Job, field: Field, bench: Bench, *, ours: Json | None) -> 
     key = key_of(told, job.peer)
     if (found := bench.kept(job)) is not None and found["key"] == key:
         return found
-    python = make_environment(job.peer, bench.environments)
     folder, data = bench.folder / "running" / _file_name(job), bench.folder / f"{job.field}-{panel.windows}.npz"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    save_data(panel, data)
+    with _PREPARING:
+        python = make_environment(job.peer, bench.environments)
+        save_data(panel, data)
     if told["search"] is not None:
         told = {**told, "search": {**told["search"], "storage": str(bench.search(job, told))}}
     run_script(python, job.peer, save_specification(told, folder, data), bench.threads)
     answer = read_answer(folder, panel, drawn=told["samples"] is not None)
     shutil.rmtree(folder)
-    result: Json = {**asdict(job), "key": key, **rounded(answer), "threads": bench.threads, **made()}
+    at_once = {"threads": bench.threads, "together": bench.together}
+    result: Json = {**asdict(job), "key": key, **rounded(answer), **at_once, **made()}
     if not bench.quick:
         write_json(result, bench.path(job))
     return result
@@ -263,9 +272,10 @@ def finished(job: Job, field: Field, bench: Bench) -> Json | None:
 
 
 def key_of(specification: Json, peer: str) -> str:
-    """What a measurement of a peer depends on."""
+    """What a measurement of a peer depends on; on the number of its threads where a clock ends training."""
     files = (requirements_of(peer), script_of(peer))
-    return _digest([specification, *(file.read_text(encoding="utf-8") for file in files)])
+    told = {name: value for name, value in specification.items() if name != "threads" or specification["max_seconds"]}
+    return _digest([told, *(file.read_text(encoding="utf-8") for file in files)])
 
 
 def script_of(peer: str) -> Path:
@@ -285,18 +295,28 @@ def run_script(python: Path, peer: str, specification: Path, threads: int) -> No
     """
     folder = specification.parent
     log = folder / "log.txt"
-    with log.open("wb") as file:
-        done = subprocess.run(
-            [str(python), str(script_of(peer)), str(specification)],
-            cwd=folder,
-            env=variables(threads),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
+    command = [str(python), str(script_of(peer)), str(specification)]
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, cwd=folder, env=variables(threads), stdout=file, stderr=subprocess.STDOUT) as process,
+    ):
+        _RUNNING.add(process)
+        try:
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            _RUNNING.discard(process)
+    if code:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise GatecastError(f"{log}: exit code {done.returncode}. Its last line: {' '.join(last)[:300]}")
+        raise GatecastError(f"{log}: exit code {code}. Its last line: {' '.join(last)[:300]}")
+
+
+def stop_scripts() -> None:
+    """Stops the peers that are running, which those who wait for them are told as a failure."""
+    for process in list(_RUNNING):
+        process.kill()
 
 
 def windows_of(benchmark: Benchmark, works: Path) -> Path:
