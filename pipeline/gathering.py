@@ -57,9 +57,10 @@ def gather_windows(spec: NetworkSpec, windows: Windows, series_count: int) -> Ga
         window = values(first)
         beside = statics_of(series)
         if covariates_of is not None:
-            known = covariates_of(first[:, None] + tf.range(context + horizon, dtype=first.dtype))
-            beside["past"] = known[:, :context]
-            beside["future"] = known[:, context:, len(spec.inputs.past) - len(spec.inputs.future) :]
+            # Apart: to cut one piece in two would copy both parts once more.
+            beside["past"] = covariates_of(first[:, None] + tf.range(context, dtype=first.dtype))
+            known = covariates_of(positions[:, None] + tf.range(horizon, dtype=first.dtype))
+            beside["future"] = known[:, :, len(spec.inputs.past) - len(spec.inputs.future) :]
         return Batch(series, window[:, :context], window[:, context : context + horizon], beside)
 
     return gather
@@ -84,7 +85,7 @@ def runs_of(values: NDArray[Any], length: int) -> Callable[[Any], Any]:
 
 
 def _covariates(wanted: Inputs, covariates: Covariates) -> Callable[[Any], Any] | None:
-    """A function of the places [N, C + H] of steps: their covariates, and their calendar, as the network is told them.
+    """A function of the places [N, L] of steps: their covariates, and their calendar, as the network is told them.
 
     They are scaled once, before training. What the calendar tells is laid out step by step where it fits, and else
     gathered by the moments, of which a panel's series share most.
