@@ -212,6 +212,12 @@ def record_look(result: Json, path: Path) -> None:
         file.write(json.dumps(look) + "\n")
 
 
+def known_figures(name: str, path: Path) -> list[Json]:
+    """The figures that looks at a test part have shown."""
+    looks = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return [look["figures"] for look in looks if look["name"] == name]
+
+
 def count_looks(path: Path) -> Counter[str]:
     """How often the test part of each benchmark was looked at."""
     return Counter(json.loads(line)["name"] for line in path.read_text(encoding="utf-8").splitlines())

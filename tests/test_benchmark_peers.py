@@ -675,14 +675,13 @@ def test_a_script_that_fails_shows_its_last_line(tmp_path: Path, monkeypatch: py
 def test_only_figures_that_were_not_known_are_a_look_at_the_test_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    benchmark = load_benchmark(SET)
-    monkeypatch.setattr(runs, "RESULTS", tmp_path)
-    monkeypatch.setattr(runs, "LOOKS", tmp_path / "looks.jsonl")
-    (tmp_path / f"{SET}.json").write_text(json.dumps({"figures": {"lstm": {"mase": 1.0}}}))
-    note_look(benchmark, {"lstm": {"mase": 1.0}})
-    assert not (tmp_path / "looks.jsonl").exists()
-    note_look(benchmark, {"lstm": {"mase": 0.9}})
-    assert json.loads((tmp_path / "looks.jsonl").read_text())["name"] == SET
+    looks = tmp_path / "looks.jsonl"
+    monkeypatch.setattr(runs, "LOOKS", looks)
+    for mase in (1.0, 0.9, 1.0, 0.9):
+        note_look(load_benchmark(SET), {"lstm": {"mase": mase}})
+    assert [json.loads(line)["figures"]["lstm"]["mase"] for line in looks.read_text().splitlines()] == [1.0, 0.9]
+    note_look(load_benchmark("hospital"), {"lstm": {"mase": 1.0}})
+    assert [json.loads(line)["name"] for line in looks.read_text().splitlines()] == [SET, SET, "hospital"]
 
 
 # Wall time of ours

@@ -16,11 +16,11 @@ from threading import RLock
 
 from benchmarks.accuracy import (
     LOOKS,
-    RESULTS,
     ROOT,
     check_finished,
     commit,
     is_current,
+    known_figures,
     made,
     prepare,
     record_look,
@@ -163,9 +163,8 @@ def key_of_ours(name: str, stages: tuple[str, ...] = OUR_STAGES) -> str:
 
 
 def note_look(benchmark: Benchmark, figures: Json) -> None:
-    """Writes a look at the test part down, unless it shows the networks whose figures are known."""
-    path = RESULTS / f"{benchmark.name}.json"
-    if path.exists() and read_json(path)["figures"] == figures:
+    """Writes a look at the test part down, unless an earlier one has shown the same figures."""
+    if figures in known_figures(benchmark.name, LOOKS):
         return
     today = datetime.now(UTC).date().isoformat()
     record_look({"name": benchmark.name, "commit": commit(), "date": today, "figures": figures}, LOOKS)
