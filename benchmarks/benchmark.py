@@ -126,7 +126,8 @@ def load_benchmark(name: str) -> Benchmark:
 
 def read_yaml(path: Path) -> Json:
     """Reads a YAML 1.2 file that holds a mapping."""
-    value: Json = YAML_12.load(path.read_text(encoding="utf-8"))
+    reader = YAML(typ="safe", pure=True)  # of its own: one must not serve two threads
+    value: Json = reader.load(path.read_text(encoding="utf-8"))
     return value
 
 

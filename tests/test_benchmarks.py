@@ -8,6 +8,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -474,3 +475,9 @@ def test_every_committed_result_is_of_a_look_at_the_test_part() -> None:
     looks = count_looks(accuracy.LOOKS)
     committed = {file.stem for file in accuracy.RESULTS.glob("*.json")} & set(names())
     assert {name for name in committed if not looks[name]} == set()
+
+
+def test_files_can_be_read_by_several_threads() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read_yaml, [PARAMS] * 40))
+    assert all(params == found[0] for params in found)
