@@ -11,6 +11,9 @@ THREADS = (1, 2)
 BATCHES = (32, 64, 128, 256)
 EPOCH_WINDOWS = 8192  # as params.yaml has it
 BRIEF = 0.2  # share of the time for what is a small part of a step
+PAIRED = 5.0  # the same for a ratio near 1
+BESIDE = 8  # steps of each of its calls
+AGAINST_BARE = "whole / bare"  # the measure that is such a ratio
 PLAIN: Mapping[str, Any] = {
     "units": 128,
     "layers": 1,
@@ -183,7 +186,8 @@ def _step_group(shape: str, cell: str, threads: int) -> Group:
     parts, brief = ("whole", "bare", "forward", "gradient", "keras"), ("gather", "draw", "call")
     timings = {part: Timing(part, ("ours",)) for part in parts}
     timings |= {part: Timing(part, ("ours",), BRIEF) for part in brief}
-    ours = Setup("step", threads, (*parts, *brief), cell, shape)
+    timings[AGAINST_BARE] = Timing(AGAINST_BARE, ("ours",), PAIRED)
+    ours = Setup("step", threads, (*parts, *brief, AGAINST_BARE), cell, shape)
     name = f"step/{shape}/{cell}/{threads}"
     if not SHAPES[shape].torch:
         return Group(name, {"ours": ours}, timings)

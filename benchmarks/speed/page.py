@@ -7,7 +7,19 @@ from statistics import median
 from typing import Any
 
 from benchmarks.serving.figures import Figure
-from benchmarks.speed.catalogue import BATCH, BATCHES, CELLS, EPOCH_WINDOWS, LAYER, PLAIN, PRODUCT, SHAPES, THREADS
+from benchmarks.speed.catalogue import (
+    BATCH,
+    BATCHES,
+    BESIDE,
+    CELLS,
+    EPOCH_WINDOWS,
+    LAYER,
+    PAIRED,
+    PLAIN,
+    PRODUCT,
+    SHAPES,
+    THREADS,
+)
 from benchmarks.speed.figures import (
     Round,
     backward_ms,
@@ -40,7 +52,8 @@ Made by `python -m benchmarks.speed`. Networks with nine quantiles are trained o
 which have the length and the number of those of a data set. Those of the default run are the two that its search has
 found; the others have {PLAIN["units"]} units and batches of {BATCH}. With several series the network is told which one
 it forecasts; for Victoria's electricity it is told two covariates and the calendar, and copies past segments. The bare
-network takes the same steps (loss, clipping, Adam) in the same kind of graph, but on one batch that is there already.
+network takes the same steps (loss, clipping, Adam) in the same kind of graph, but on one batch that is there already,
+covariates in units of the training part, as training has them.
 Figures are medians over rounds, with the lowest and the highest in brackets; shares and ratios are those of each round.
 """
 
@@ -142,8 +155,9 @@ def _input(results: Json) -> str:
     rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (
         "A whole step also gathers its windows, in the graph. Input is that, timed on its own, and the drawing of "
-        "windows. What a whole step takes longer than the bare network is the same and the noise of both, which is "
-        "larger."
+        f"windows. How much slower a whole step is, is measured apart, in pairs of calls of {BESIDE} steps, one right "
+        "after the other and each of them first in turn, because the times in the columns before swing by more than "
+        "what is sought: it is the median over the pairs of a round."
     )
     return _section("Waiting for input", ["step", *columns], rows, note)
 
@@ -261,7 +275,8 @@ def _setting(results: Json) -> str:
         "## Where and how\n\n"
         f"{results['rounds']} round{'s' if results['rounds'] > 1 else ''}, in which every figure of a table row is "
         "measured once, in another order each time, by "
-        f"steps of at least {results['seconds']:g} s of wall time (a fifth of that for gathering and Python). "
+        f"steps of at least {results['seconds']:g} s of wall time (a fifth of that for gathering and Python, "
+        f"{PAIRED:g} times that for the pairs). "
         "Threads are set when a process starts, so each row has processes of its own, one of ours and one of PyTorch, "
         "which wait while the other is asked. All was traced and run twice before.\n\n"
         f"On {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, "

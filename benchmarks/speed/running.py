@@ -99,7 +99,8 @@ def time_group(group: Group, plan: Plan) -> Json:
     """Times a group: every figure once in each round, in another order each time.
 
     Returns:
-        `facts` by process, and `seconds` of a step by figure, a list of one value for each round.
+        `facts` by process, and `seconds` of a step by figure, a list of one value for each round; `whole / bare` is a
+        ratio of them.
 
     Raises:
         GatecastError: a process ends early, or PyTorch's network is not ours.

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.speed.catalogue import EPOCH_WINDOWS, LAYER, PRODUCT, SHAPES, Setup
-from benchmarks.speed.process import Measure
+from benchmarks.speed.catalogue import AGAINST_BARE, BESIDE, EPOCH_WINDOWS, LAYER, PRODUCT, SHAPES, Setup
+from benchmarks.speed.process import Measure, Pair
 from benchmarks.speed.synthetic import build_fit, build_spec
 from pipeline import recurrence, training
 from pipeline.cells import CELLS
@@ -30,7 +30,7 @@ from pipeline.worker import peak_memory_mib
 
 CALL = 32  # steps of one call of a graph
 Json = dict[str, Any]
-Measures = dict[str, Measure]
+Measures = dict[str, Measure | Pair]
 
 
 class KerasLoop(SegmentNetwork):
@@ -133,13 +133,24 @@ class Bench:
         inputs = {name: tf.constant(value) for name, value in train.inputs(self.spec, rows).items()}
         return inputs, tf.constant(train.targets(rows)), tf.constant(self.fit.loss_scale[train.series[rows]])
 
-    def loss(self, network: Any, training: bool) -> Any:
-        """The loss of a batch as a function of `batch`."""
-        return lambda batch: pinball_loss(batch[1], network(batch[0], training=training), batch[2], self.spec.quantiles)
+    def ready(self, network: SegmentNetwork) -> tuple[Json, Any, Any]:
+        """The same as training has it: covariates are in units of the training part already."""
+        inputs, target, scale = self.batch()
+        return network.beside(inputs), target, scale
+
+    def loss(self, network: SegmentNetwork, training: bool) -> Any:
+        """The loss of a batch as a function of what `ready` gives."""
+
+        def loss_of(batch: tuple[Json, Any, Any]) -> Any:
+            inputs, target, scale = batch
+            forecast = network.forecast(inputs["history"], inputs["observed"], inputs, training)
+            return pinball_loss(target, forecast, scale, self.spec.quantiles)
+
+        return loss_of
 
 
 def build(setup: Setup, folder: Path) -> tuple[Json, Measures]:
-    """Builds all that a process can be asked for, and runs each once.
+    """Builds all that a process can be asked for.
 
     Args:
         setup: of the process.
@@ -180,9 +191,13 @@ def _steps(setup: Setup, folder: Path) -> tuple[Json, Measures]:
     if setup.exchange:
         save_exchange(bench, network, folder / setup.exchange)
     epoch_steps = EPOCH_WINDOWS // batch
-    builders: dict[str, Callable[[], Measure]] = {
+    builders: dict[str, Callable[[], Measure | Pair]] = {
         "whole": lambda: whole,
         "bare": lambda: _stepping(bench, network, optimizer),
+        AGAINST_BARE: lambda: Pair(
+            Measure(lambda: float(train_epoch(bench.rows[:BESIDE])), BESIDE),
+            _stepping(bench, network, optimizer, count=BESIDE),
+        ),
         "xla": lambda: _stepping(bench, network, optimizer, jit_compile=True),
         "keras": lambda: _keras_loop(bench),
         "time-major": lambda: _stepping(bench, *_with_optimizer(PlainLoop(spec, time_major=True))),
@@ -197,10 +212,10 @@ def _steps(setup: Setup, folder: Path) -> tuple[Json, Measures]:
         # An epoch of no steps: what is left is the call.
         "call": lambda: Measure(lambda: float(train_epoch(bench.rows[:0])), epoch_steps),
     }
-    return facts, {name: _warm(builders[name]()) for name in setup.measures}
+    return facts, {name: builders[name]() for name in setup.measures}
 
 
-def _stepping(bench: Bench, network: Any, optimizer: Any, *, jit_compile: bool = False) -> Measure:
+def _stepping(bench: Bench, network: Any, optimizer: Any, *, count: int = CALL, jit_compile: bool = False) -> Measure:
     """Steps on one batch, whole but for the gathering of windows."""
     loss_of, weights = bench.loss(network, True), network.trainable_variables
 
@@ -210,7 +225,7 @@ def _stepping(bench: Bench, network: Any, optimizer: Any, *, jit_compile: bool =
         optimizer.apply(tape.gradient(loss, weights), weights)
         return loss
 
-    return _looped(step, bench.batch(), CALL, jit_compile=jit_compile)
+    return _looped(step, bench.ready(network), count, jit_compile=jit_compile)
 
 
 def _keras_loop(bench: Bench) -> Measure:
@@ -248,11 +263,11 @@ def _one_a_call(bench: Bench, network: SegmentNetwork, optimizer: Any) -> Measur
 
 
 def _forward(bench: Bench, network: Any) -> Measure:
-    return _looped(bench.loss(network, True), bench.batch(), CALL)
+    return _looped(bench.loss(network, True), bench.ready(network), CALL)
 
 
 def _gradient(bench: Bench, network: Any) -> Measure:
-    return _looped(_with_gradient(bench.loss(network, True), network.trainable_variables), bench.batch(), CALL)
+    return _looped(_with_gradient(bench.loss(network, True), network.trainable_variables), bench.ready(network), CALL)
 
 
 def _gathering(bench: Bench) -> Measure:
@@ -280,7 +295,7 @@ def _layers(cell: str) -> Measures:
 
     def measure(run: Callable[[Any], Any]) -> Measure:
         weights = [weight.value for weight in layer.trainable_variables]
-        return _warm(_looped(_with_gradient(lambda value: tf.reduce_sum(run(value)[1]), weights), x, CALL // 4))
+        return _looped(_with_gradient(lambda value: tf.reduce_sum(run(value)[1]), weights), x, CALL // 4)
 
     return {"keras": measure(layer), "ours": measure(lambda value: train_layer(cell, layer, value))}
 
@@ -289,7 +304,7 @@ def _product() -> Measure:
     """One large product of matrices, which is what the machine can do at best."""
     a, b = (tf.random.normal((PRODUCT, PRODUCT)) for _ in range(2))
     multiply = tf.function(tf.matmul, jit_compile=False)
-    return _warm(Measure(lambda: float(multiply(a, b)[0, 0]), 1))
+    return Measure(lambda: float(multiply(a, b)[0, 0]), 1)
 
 
 def _with_gradient(loss_of: Callable[[Any], Any], weights: Sequence[Any]) -> Callable[[Any], Any]:
@@ -330,7 +345,7 @@ def fill_linear(network: SegmentNetwork, rng: np.random.Generator) -> None:
 
 def save_exchange(bench: Bench, network: SegmentNetwork, path: Path) -> None:
     """Writes weights, a batch, and what the network forecasts of it and loses by it, without dropout."""
-    inputs, target, scale = batch = bench.batch()
+    inputs, target, scale = bench.batch()
     np.savez(
         path,
         allow_pickle=False,
@@ -338,17 +353,10 @@ def save_exchange(bench: Bench, network: SegmentNetwork, path: Path) -> None:
         target=np.asarray(target),
         loss_scale=np.asarray(scale),
         forecast=np.asarray(network(inputs, training=False)),
-        loss=np.asarray(bench.loss(network, False)(batch)),
+        loss=np.asarray(bench.loss(network, False)(bench.ready(network))),
         **{f"inputs/{name}": np.asarray(value) for name, value in inputs.items()},
         **{f"weights/{name}": value for name, value in network_weights(network).items()},
     )
-
-
-def _warm(measure: Measure) -> Measure:
-    """The measure, run once to be traced, and once more."""
-    measure.run()
-    measure.run()
-    return measure
 
 
 def _seconds(run: Callable[[], Any]) -> float:
