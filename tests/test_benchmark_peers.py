@@ -819,6 +819,11 @@ def test_a_run_side_by_side_took_its_share_of_the_machine() -> None:
     assert "| 100 ± 0 | 1.5 ± 0.0 |" in " ".join(page.split())
 
 
+def test_the_page_says_that_one_seed_makes_nothing_clear() -> None:
+    page = render_page({SET: {"ours": ours(), "runs": [run(LSTM, level=0.4)]}}, fields())
+    assert "ours is lower in 4 of 4 errors, none of them clearly, because theirs is of one seed." in page
+
+
 def test_the_page_names_every_error_in_which_ours_is_not_lower() -> None:
     page = render_page({SET: {"ours": ours(), "runs": runs_of({"lstm": 0.1, "gru": 0.5})}}, fields())
     assert "ours is lower in 4 of 8 errors, all of them clearly, and not in 4, all of them clearly higher:" in page

@@ -1,6 +1,6 @@
 """Times training steps, their parts, and the same network in Keras' own loop and in PyTorch; writes TRAINING.md.
 
-    python -m benchmarks.speed                            all of it, in about twenty minutes
+    python -m benchmarks.speed                            all of it, in about twenty-five minutes
     python -m benchmarks.speed --only 'step/*/gru/2'      some of it; --list tells what there is
     python -m benchmarks.speed --quick                    a moment of each, to see that it runs
     python -m benchmarks.speed --page                     the page alone, from results/training.json
