@@ -214,13 +214,16 @@ def record_look(result: Json, path: Path) -> None:
 
 def known_figures(name: str, path: Path) -> list[Json]:
     """The figures that looks at a test part have shown."""
-    looks = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    return [look["figures"] for look in looks if look["name"] == name]
+    return [look["figures"] for look in _read_looks(path) if look["name"] == name] if path.exists() else []
 
 
 def count_looks(path: Path) -> Counter[str]:
     """How often the test part of each benchmark was looked at."""
-    return Counter(json.loads(line)["name"] for line in path.read_text(encoding="utf-8").splitlines())
+    return Counter(look["name"] for look in _read_looks(path))
+
+
+def _read_looks(path: Path) -> list[Json]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def made() -> Json:

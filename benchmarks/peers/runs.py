@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 
 from benchmarks.accuracy import (
     LOOKS,
@@ -46,7 +46,7 @@ QUICK_WINDOWS = 3  # of each series
 QUICK_SECONDS = 5
 QUICK_TRIALS = 2
 Budgets = Mapping[str, Mapping[str, int]]  # seconds by cell, then by whose they are
-_PREPARING = RLock()  # windows, data and environments are made once, for all that is measured side by side
+_PREPARING = Lock()  # windows, data and environments are made once, for all that is measured side by side
 _RUNNING: set[subprocess.Popen[bytes]] = set()
 
 
