@@ -234,13 +234,14 @@ def test_validation_figures_are_measured_without_the_test_part(
 
 def test_looks_are_appended_and_counted_by_name(tmp_path: Path) -> None:
     path = tmp_path / "looks.jsonl"
-    path.write_text('{"name": "a", "commit": "before dates", "figures": {}}\n')
+    path.write_text('{"name": "a", "commit": "before dates", "figures": {"gru": {}}}\n')
     result = {"name": "b", "commit": "c", "date": "2026-01-31", "figures": {"gru": {}}, "seconds": {"ingest": 1.0}}
-    for name in ("b", "a", "b"):
-        record_look({**result, "name": name}, path)
+    other = {**result, "figures": {"gru": {"mase": 1.0}}}
+    looks = [{**result, "name": "b"}, {**result, "name": "a"}, {**other, "name": "b"}, {**result, "name": "b"}]
+    assert [record_look(look, path) for look in looks] == [True, False, True, False]  # two show what is known
     lines = path.read_text().splitlines()
-    assert count_looks(path) == {"a": 2, "b": 2}
-    assert lines[0] == '{"name": "a", "commit": "before dates", "figures": {}}'
+    assert count_looks(path) == {"a": 1, "b": 2}
+    assert lines[0] == '{"name": "a", "commit": "before dates", "figures": {"gru": {}}}'
     assert json.loads(lines[1]) == {"name": "b", "commit": "c", "date": "2026-01-31", "figures": {"gru": {}}}
 
 

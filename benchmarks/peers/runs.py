@@ -20,7 +20,6 @@ from benchmarks.accuracy import (
     check_finished,
     commit,
     is_current,
-    known_figures,
     made,
     prepare,
     record_look,
@@ -163,12 +162,10 @@ def key_of_ours(name: str, stages: tuple[str, ...] = OUR_STAGES) -> str:
 
 
 def note_look(benchmark: Benchmark, figures: Json) -> None:
-    """Writes a look at the test part down, unless an earlier one has shown the same figures."""
-    if figures in known_figures(benchmark.name, LOOKS):
-        return
+    """Writes a look at the test part down, and says that the table of looks is to be updated."""
     today = datetime.now(UTC).date().isoformat()
-    record_look({"name": benchmark.name, "commit": commit(), "date": today, "figures": figures}, LOOKS)
-    print(f"a look at the test part of {benchmark.name} was noted; update its table: python -m benchmarks.readme")
+    if record_look({"name": benchmark.name, "commit": commit(), "date": today, "figures": figures}, LOOKS):
+        print(f"a look at the test part of {benchmark.name} was noted; update its table: python -m benchmarks.readme")
 
 
 def budgets_of(ours: Json) -> Budgets:
