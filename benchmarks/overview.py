@@ -23,16 +23,18 @@ PAGE = HERE / "README.md"
 INTRODUCTION = """\
 # Benchmarks
 
-Every figure with the command that makes it, and how long that took on the machine that the results name. Commands are
-run in the root of the repository after `pip install -c constraints.txt -e '.[benchmarks]'`; data is downloaded, or
-taken from the folder that `GATECAST_DATA` names. Results are kept in `results/`, work in `.work/`, where a run that was
-stopped goes on. This page is written by `python -m benchmarks.overview`.
+Every figure with the command that makes it and, where it was taken in one run, how long that took on the machine that
+the results name. Commands are run in the root of the repository after `pip install -c constraints.txt -e
+'.[benchmarks]'`; data is downloaded, or taken from the folder that `GATECAST_DATA` names. Results are kept in
+`results/`, work in `.work/`, where a run that was stopped goes on. This page is written by
+`python -m benchmarks.overview`.
 """
 ACCURACY = """\
 ## Accuracy on public data
 
 Ensembles on the test part. Params are those of the repository with the facts of `sets/NAME.yaml`. Each look at a test
-part is a line of `test_looks.jsonl`; without `--split test` the figures are of the validation part.
+part is a line of `test_looks.jsonl`; without `--split test` the figures are of the validation part. ETTh1 and ETTm1
+take at every horizon what was tuned at 96 steps, in a time that is counted there.
 """
 OTHERS = """\
 ## Everything else

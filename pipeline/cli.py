@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import GatecastError
+from pipeline.errors import DataError, GatecastError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -182,6 +182,10 @@ def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except GatecastError as error:
+        if isinstance(error, DataError):
+            from pipeline.mending import for_forecast
+
+            error = for_forecast(error, "--{}".format)
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 

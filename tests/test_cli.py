@@ -102,6 +102,22 @@ def test_delimiter_and_decimal_point_are_options(project: Path) -> None:
     assert (project / "out.csv").read_bytes() == (project / "expected.csv").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("options", "mend"),
+    [
+        ([], "is --delimiter ';'?; name the columns as those of the training data, or unique_id, ds, y"),
+        (["--delimiter", ";"], "then set --decimal to ','"),
+        (["--encoding", "utf-16"], "set --encoding to the file's encoding"),
+        (["--encoding", "utf-9"], "--encoding: Python knows no such text encoding"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file_is_mended_by_options(options: list[str], mend: str, project: Path) -> None:
+    pd.read_csv("history.csv").to_csv("german.csv", sep=";", decimal=",", index=False)
+    result = run("forecast", "german.csv", "out.csv", *options)
+    assert_one_line(result, mend)
+    assert not any(part in result.stderr for part in ("data.", "params.yaml"))
+
+
 def test_nixtlas_columns_are_read_too(project: Path) -> None:
     history = pd.read_csv("history.csv").rename(columns={"meter": "unique_id", "when": "ds", "load": "y"})
     history.to_csv("long.csv", index=False)

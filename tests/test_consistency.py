@@ -165,6 +165,21 @@ def test_every_check_code_is_in_the_readme() -> None:
     assert {code for code in raised if f"`{code}`" not in README} == set()
 
 
+def test_every_code_of_the_servers_own_protocol_is_in_the_readme() -> None:
+    foreign = {"oip", "tensors", "tfserving", "timeseries"}  # which show the message alone
+    modules = [path for path in (ROOT / "pipeline/server").glob("*.py") if path.stem not in foreign]
+    sources = "\n".join(path.read_text() for path in modules)
+    raised = {
+        *re.findall(r'code="([a-z-]+)"', sources),
+        "limit-series",
+        "limit-points",
+        "path-unknown",
+        "request-invalid",
+    }
+    of_tensors = {"numbers-invalid"}
+    assert {code for code in raised - of_tensors if f"`{code}`" not in README} == set()
+
+
 def committed(path: str) -> str:
     """A file as it is in the last commit, whatever a run has since made of it."""
     run = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -189,7 +189,18 @@ def test_mistakes_are_told_in_one_line_with_field_and_value(
         ({"history": ("a.csv", b"a")}, {"level": "80,x"}, 422, ['"field":"level"']),
         ({"history": ("a.csv", b"a")}, {"path": "/etc/passwd"}, 422, ['"field":"path"']),
         ({"history": ("a.csv", b"a")}, {"delimiter": ";;"}, 422, ["delimiter"]),
-        ({"history": ("a.csv", b"a")}, {"encoding": "utf-9"}, 422, ["file-encoding"]),
+        (
+            {"history": ("a.csv", b"a")},
+            {"encoding": "utf-9"},
+            422,
+            ["file-encoding", "history: encoding: Python knows"],
+        ),
+        (
+            {"history": ("a.csv", b"meter;when;load")},
+            {},
+            422,
+            ["column-missing", "is delimiter ';'?; name the columns"],
+        ),
     ],
 )
 def test_uploads_that_cannot_be_read_are_refused(

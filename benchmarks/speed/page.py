@@ -141,7 +141,7 @@ def _longest(taken: Mapping[str, Figure]) -> str:
 
 def _targets(results: Json) -> str:
     held = targets(results)
-    rows = [[t.words, f"{t.limit:.1f} %", f"{t.figure:.1f} %", "yes" if t.met else "**no**"] for t in held]
+    rows = [[t.words, f"{t.limit:.1f} %", f"{t.figure:.2f} %", "yes" if t.met else "**no**"] for t in held]
     return _section("What was promised", ["what was promised", "at most", "measured", "met"], rows)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import DataError, GatecastError
+from pipeline.mending import for_forecast
 
 _SHOWN = 80  # characters of a value that an error echoes
 
@@ -64,6 +65,8 @@ def request_error_of(error: GatecastError, *, field: str) -> RequestError:
         error: what the forecaster raised.
         field: of the request that the error is about.
     """
-    code = error.code if isinstance(error, DataError) else "input-invalid"
+    code = "input-invalid"
+    if isinstance(error, DataError):
+        code, error = error.code, for_forecast(error, str)  # fields of a form are called as the keys
     message = str(error).removeprefix(f"[{code}] ")
     return RequestError(422, message if message.startswith(field) else f"{field}: {message}", code=code, field=field)
