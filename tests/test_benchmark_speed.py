@@ -195,9 +195,9 @@ def test_the_page_shows_promises_figures_and_where_they_were_made() -> None:
     results["groups"]["variant/etth1-96/gru"]["seconds"]["side by side"] = [0.004]
     page = render_page(results)
     lines = [re.sub(r" +", " ", line) for line in page.splitlines()]
-    assert "| input, part of the step: the default run (most: GRU, 1 thread) | 3.0 % | 1.0 % | yes |" in lines
+    assert "| input, part of the step: the default run (most: GRU, 1 thread) | 3.0 % | 0.98 % | yes |" in lines
     assert (
-        "| slower than the bare network by: the default run (most: GRU, 1 thread) | 3.0 % | 4.0 % | **no** |" in lines
+        "| slower than the bare network by: the default run (most: GRU, 1 thread) | 3.0 % | 4.00 % | **no** |" in lines
     )
     assert any(line.startswith("| the default run, GRU, 1 thread | 10.4 (10.1 to 20.1) | 10.0 (") for line in lines)
     assert "| ETTh1, horizon 96, LSTM, 2 threads | 64 | 123,456 | 1.50 | 650 | 320 |" in lines
