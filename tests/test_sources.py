@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checks import CHECKS
+from pipeline.checks import CHECKS, failure
 from pipeline.errors import DataError
+from pipeline.mending import for_forecast
 from pipeline.params import DataParams, RepairParams, StaticParams, load_params
 from pipeline.series import Columns, Panel, build_panel
 from pipeline.sources import read_source
@@ -708,6 +709,17 @@ def test_a_damaged_file_gives_a_panel_or_one_line(
         text, said = str(error), " ".join(str(error).split())
     assert text == said
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("code", sorted(CHECKS))
+def test_what_only_params_can_mend_is_not_told_to_those_who_bring_data_for_a_forecast(code: str) -> None:
+    check = CHECKS[code]
+    told = str(for_forecast(failure(code, "params.yaml, data.encoding", "wrong", check.repair()), "--{}".format))
+    assert told.startswith(f"[{code}] --encoding: wrong; ")
+    assert "data.repair." not in told
+    assert "params.yaml" not in told
+    for key in ("delimiter", "decimal", "encoding"):
+        assert (f"--{key}" in told) == (f"data.{key}" in check.mend or key == "encoding")
 
 
 def test_a_wrong_delimiter_and_a_decimal_comma_are_guessed_in_the_message(tmp_path: Path) -> None:
