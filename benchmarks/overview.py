@@ -24,9 +24,9 @@ INTRODUCTION = """\
 # Benchmarks
 
 Every figure with the command that makes it and, where it was taken in one run, how long that took on the machine that
-the results name. Commands are run in the root of the repository after `pip install -c constraints.txt -e
-'.[benchmarks]'`; data is downloaded, or taken from the folder that `GATECAST_DATA` names. Results are kept in
-`results/`, work in `.work/`, where a run that was stopped goes on. This page is written by
+the results name. Commands are run in the root of the repository after
+`pip install -c constraints.txt -e '.[benchmarks]'`; data is downloaded, or taken from the folder that `GATECAST_DATA`
+names. Results are kept in `results/`, work in `.work/`, where a run that was stopped goes on. This page is written by
 `python -m benchmarks.overview`.
 """
 ACCURACY = """\

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkout import committed
 
 from benchmarks.benchmark import PARAMS, load_benchmark, read_yaml
 from benchmarks.speed import __main__ as command
@@ -130,9 +130,7 @@ def test_the_networks_of_the_default_shape_are_those_that_its_search_has_found()
     files = {cell: ROOT / "models/tuned" / f"{cell}.json" for cell in CELLS}
     if not all(file.exists() for file in files.values()):
         pytest.skip("the default run has not been made here: dvc repro")
-    lock = subprocess.run(
-        ["git", "show", "HEAD:dvc.lock"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout
+    lock = committed("dvc.lock")
     if not all(hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() in lock for file in files.values()):
         pytest.skip("the run that was made here is not the committed one: another processor's search finds others")
     for cell, file in files.items():

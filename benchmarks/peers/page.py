@@ -61,7 +61,7 @@ A trial that diverges has failed: another one is made for it, and its time is pa
 Most steps of Darts are too small for two cores. Before each of its runs a few steps are timed on one thread and on all,
 which is no part of the time to fit, and the faster number is used. NeuralForecast, whose steps are larger, has all.
 Beside another run each has its share of them. PyTorch is told to take numbers below 1e-38 as 0, as TensorFlow does by
-itself: without that a step of NeuralForecast's GRU takes seven times as long on ETTh1 on an Intel Xeon.
+itself: without that a step of a GRU takes several times as long on some processors.
 """
 
 
