@@ -267,6 +267,9 @@ def decided_cell(comparison: Path, key: str) -> str:
         return str(read_json(path)[key])
     except (FileNotFoundError, NotADirectoryError):
         raise GatecastError(f"{path} not found; run `dvc repro` first, or name a cell with --cell") from None
+    except OSError as error:
+        told = f"{path} cannot be read: {error.strerror}; make it a file that can be read, or name a cell with --cell"
+        raise GatecastError(told) from None
     except (ValueError, KeyError, TypeError) as error:
         what = " ".join(str(error).split())
         raise GatecastError(

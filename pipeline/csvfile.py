@@ -66,9 +66,12 @@ def parse_csv(raw: bytes, name: str, data: DataParams, find: FindLayout) -> tupl
 def _read_header(raw: bytes, name: str, delimiter: str) -> list[str]:
     lines = io.TextIOWrapper(io.BytesIO(raw[:_BLOCK_BYTES]), "utf-8", errors="ignore", newline="")
     try:
-        return next(record for record in csv.reader(lines, delimiter=delimiter) if record)
+        header = next((record for record in csv.reader(lines, delimiter=delimiter) if record), None)
     except csv.Error as error:
         raise failure("row-ragged", f"{name}, line 1", f"no header ({error})") from None
+    if header is None:
+        raise failure("file-empty", name, "nothing in it but blank lines")
+    return header
 
 
 def _read_table(raw: bytes, name: str, header: list[str], layout: Layout, delimiter: str) -> pa.Table:

@@ -10,21 +10,55 @@ from collections.abc import Callable
 
 from pipeline.errors import DataError
 
-_KEYS = re.compile(r"(?:params\.yaml, )?\bdata\.(delimiter|decimal|encoding)\b")
+_OPTIONS = re.compile(r"(?:params\.yaml, )?\bdata\.(delimiter|decimal|encoding)\b")
 _REPAIR = re.compile(r", or set data\.repair\.\w+: [\w ]+$")
-_NAMES, _COLUMNS = "mend the names under data in params.yaml", "name the columns as those of the training data"
+_SET = re.compile(r"; set data\.\w+ to null[^;(]*(?= \(|;|$)| \(data\.freq: 1 counts steps instead\)")
+
+# What was settled with the training, and what it is called then.
+_SETTLED = {
+    "data.timezone is null": "the training data has none",
+    "freq": "the forecaster's frequency",
+    "time_format": "the forecaster's time format",
+    "timezone": "the forecaster's time zone",
+}
+_KEYS = re.compile(r"(data\.timezone is null)|(?:params\.yaml, )?\bdata\.(freq|time_format|timezone)\b")
+
+# The mends that are others for a forecast, by the code of the check.
+_ANEW = "train the forecaster anew with one that is known here"
+_MENDS = {
+    "file-missing": "name a file that is there",
+    "file-no-match": "name a file",
+    "file-empty": "bring a file with rows",
+    "file-binary": "give its name the ending of what it is, or set data.encoding to the file's encoding",
+    "tsf-header": "mend the header, or bring a .csv or .parquet file",
+    "column-missing": "name the columns as those of the training data, or unique_id, ds, y",
+    "id-null": "fill it in",
+    "time-unparseable": "write it as the training data has its times",
+    "time-format": _ANEW,
+    "zone-unknown": f"install tzdata, or {_ANEW}",
+    "zone-missing": "give the times without a zone",
+    "end-unparseable": _ANEW,
+    "freq-unknown": _ANEW,
+    "freq-mismatch": "mend the timestamps",
+    "covariate-varies": "give the series one value",
+    "gap-huge": "mend the timestamps around the gap",
+    "series-short": "bring more rows of it",
+    "panel-empty": "bring rows whose timestamps can be read",
+}
 
 
 def for_forecast(error: DataError, option: Callable[[str], str]) -> DataError:
     """The same error with a mend that is in the reach of who asks for a forecast.
 
     Args:
-        error: as ingest would raise it.
+        error: as ingest would raise it: its text ends with the mend, after the last semicolon.
         option: what takes the place of `data.delimiter`, `data.decimal` and `data.encoding`, by the last word.
 
     Returns:
-        An error that names no key of params.yaml of these, nor the repairs that were settled with the training.
+        An error that names no key of params.yaml, nor the repairs that were settled with the training.
     """
-    text = _REPAIR.sub("", str(error).removeprefix(f"[{error.code}] "))
-    text = text.replace(_NAMES, f"{_COLUMNS}, or unique_id, ds, y")
-    return DataError(error.code, _KEYS.sub(lambda found: option(found[1]), text))
+    text = _SET.sub("", _REPAIR.sub("", str(error).removeprefix(f"[{error.code}] ")))
+    if error.code in _MENDS:
+        text = f"{text.rpartition('; ')[0]}; {_MENDS[error.code]}"
+    text = _KEYS.sub(lambda found: _SETTLED[found[1] or found[2]], text)
+    return DataError(error.code, _OPTIONS.sub(lambda found: option(found[1]), text))

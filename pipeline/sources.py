@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.checks import failure, received
+from pipeline.checks import failure, quoted, received
 from pipeline.columns import Columns, FindLayout, Layout, find_layout
 from pipeline.csvfile import parse_csv
+from pipeline.errors import DataError
 from pipeline.params import DataParams
 from pipeline.provenance import FILE, ROW
 from pipeline.textfile import file_size, read_bytes
@@ -128,11 +129,14 @@ def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _parse_parquet(file: Path | io.BytesIO, name: str, data: DataParams, find: FindLayout) -> _Raw:
     try:
-        header = pq.ParquetFile(file).schema_arrow.names
+        schema = pq.ParquetFile(file).schema_arrow
     except (pa.ArrowException, OSError):
         size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file_size(file, name)
         raise failure("file-corrupt", name, f"no Parquet file. Received: {size:,} bytes") from None
-    layout = find(header, Columns.from_params(data), name)
+    layout = find(schema.names, Columns.from_params(data), name)
+    for column in layout.needed():
+        if pa.types.is_nested(schema.field(column).type):
+            raise _unreadable(name, column, schema.field(column).type, "a cell is one value")
     try:
         dictionaries = [*([] if layout.id_col is None else [layout.id_col]), *layout.categorical]
         table = pq.ParquetFile(file, read_dictionary=dictionaries).read(columns=list(dict.fromkeys(layout.needed())))
@@ -140,8 +144,23 @@ def _parse_parquet(file: Path | io.BytesIO, name: str, data: DataParams, find: F
         raise failure("file-corrupt", name, f"cannot be decoded ({error})") from None
     if not len(table):
         raise failure("file-empty", name, "no rows")
-    columns = {column: _of_arrow(table.column(column), column, layout) for column in table.column_names}
+    columns = {column: _read_column(table.column(column), column, layout, name) for column in table.column_names}
     return pd.DataFrame(columns), np.arange(1, len(table) + 1)
+
+
+def _read_column(values: pa.ChunkedArray, column: str, layout: Layout, name: str) -> pd.Series:
+    try:
+        values.validate(full=True)
+        return _of_arrow(values, column, layout)
+    except (pa.ArrowException, LookupError, ValueError, OverflowError) as error:
+        # Of a zone that is not known Arrow says that the module of zones is missing.
+        cause = "no such time zone" if "zone" in str(error) else str(error)
+        raise _unreadable(name, column, values.type, cause) from None
+
+
+def _unreadable(name: str, column: str, kind: pa.DataType, cause: str) -> DataError:
+    told = f"{name}, column {column!r}: values of type {quoted(kind)} cannot be read ({cause})"
+    return DataError("file-corrupt", " ".join(f"{told}; write them as text, numbers or timestamps".split()))
 
 
 def _of_arrow(values: pa.ChunkedArray, column: str, layout: Layout) -> pd.Series:
@@ -160,7 +179,7 @@ def _of_arrow(values: pa.ChunkedArray, column: str, layout: Layout) -> pd.Series
     elif pa.types.is_date(kind):
         values = values.cast(pa.timestamp("us"))
     elif pa.types.is_timestamp(kind):
-        values = values.cast(pa.timestamp("us", kind.tz), safe=False)
+        values = values.cast(pa.timestamp("us", kind.tz), safe=kind.unit != "ns")  # of these the rest is cut off
     read: pd.Series = values.to_pandas()
     return read
 

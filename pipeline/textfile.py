@@ -13,6 +13,9 @@ import pyarrow as pa
 from pipeline.checks import failure, received
 from pipeline.errors import DataError
 
+_NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+_LONGEST_NAME = 40  # characters
+
 
 def read_bytes(path: Path, name: str) -> bytes:
     """Reads a file, unpacked if its name ends in .gz or .zst.
@@ -99,10 +102,11 @@ def decode(raw: bytes, encoding: str, name: str, *, line: int = 1) -> str:
         text = raw.decode(_with_mark(encoding))
     except (LookupError, ValueError) as error:
         if not isinstance(error, UnicodeDecodeError):
-            what = f"Python knows no such text encoding. {received(encoding)}"
+            what = f"Python knows no such text encoding, or it is none of files. {received(encoding)}"
             raise failure("file-encoding", "params.yaml, data.encoding", what) from None
-        wrong = line + raw.count(b"\n", 0, error.start)
-        byte = f"Received: byte 0x{raw[error.start]:02x}" if error.start < len(raw) else "Received: its end"
+        seen = error.object  # places count from after a byte order mark
+        wrong = line + seen.count(b"\n", 0, error.start)
+        byte = f"Received: byte 0x{seen[error.start]:02x}" if error.start < len(seen) else "Received: its end"
         if b"\0" in raw:
             raise _binary(name, line + raw.count(b"\n", 0, raw.index(b"\0"))) from None
         raise failure("file-encoding", f"{name}, line {wrong}", f"no {encoding} text. {byte}") from None
@@ -111,7 +115,29 @@ def decode(raw: bytes, encoding: str, name: str, *, line: int = 1) -> str:
     return text
 
 
+def is_charset(encoding: str) -> bool:
+    """Whether text files are read in an encoding.
+
+    Not in codecs of Python that are charsets of no file: they make bytes of bytes, read escapes of source code, or take
+    time that grows with the square of the length.
+
+    Args:
+        encoding: any text; Python keeps in mind all names that it is asked for, so long ones are no encoding's.
+    """
+    if len(encoding) > _LONGEST_NAME:
+        return False
+    try:
+        b"a".decode(encoding)
+    except UnicodeDecodeError:
+        pass  # half a character
+    except (LookupError, ValueError):
+        return False
+    return codecs.lookup(encoding).name.replace("_", "-") not in _NO_CHARSETS
+
+
 def _with_mark(encoding: str) -> str:
+    if not is_charset(encoding):
+        raise LookupError(encoding)
     name = codecs.lookup(encoding).name
     return "utf-8-sig" if name == "utf-8" else name
 

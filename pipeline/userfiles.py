@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -44,8 +44,8 @@ def read_history(path: Path, meta: Mapping[str, Any], *, delimiter: str, decimal
     if form == "tsf" and names:
         told = f"INPUT is a .tsf file, which has no covariates, and the forecaster needs {', '.join(names)}"
         raise GatecastError(f"{told}. Received: {str(path)!r}; bring a .csv or .parquet file with them")
-    data = data_of(path, form, meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
-    return read_source(data, find=find_history_layout)
+    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    return read_source(data_of(path, form, meta, option="--{}".format, **text), find=find_history_layout)
 
 
 def read_future(
@@ -71,12 +71,20 @@ def read_future(
     form = _FORMATS[_ending(path, _OUTPUTS, "--future")]  # a .tsf file has no covariates
     ids = [name for name in (Columns.from_json(meta["columns"]).id_col, "unique_id") if name in history.columns]
     one_series = not ids or history[ids[0]].nunique() == 1
-    data = data_of(path, form, meta, delimiter=delimiter, decimal=decimal, encoding=encoding)
+    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    data = data_of(path, form, meta, option="--{}".format, **text)
     return read_source(data, find=partial(find_future_layout, one_series=one_series))
 
 
 def data_of(
-    path: Path, form: str, meta: Mapping[str, Any], *, delimiter: str, decimal: str, encoding: str
+    path: Path,
+    form: str,
+    meta: Mapping[str, Any],
+    *,
+    delimiter: str,
+    decimal: str,
+    encoding: str,
+    option: Callable[[str], str] = str,
 ) -> DataParams:
     """Describes a file with the columns of a bundle, as section data of params.yaml would.
 
@@ -87,13 +95,14 @@ def data_of(
         delimiter: of a CSV file.
         decimal: the decimal point of a CSV file.
         encoding: of a CSV file.
+        option: what errors call the first two, by these names; fields of a form are called so.
 
     Raises:
         GatecastError: an option is no single character.
     """
     for name, value in (("delimiter", delimiter), ("decimal", decimal)):
         if len(value) != 1:
-            raise GatecastError(f"--{name} is one character. Received: {value!r}")
+            raise GatecastError(f"{option(name)} is one character. Received: {value!r}; give one")
     return DataParams.model_validate(
         {
             **meta["columns"],

@@ -135,6 +135,8 @@ def test_best_needs_a_comparison(project: Path) -> None:
         assert_one_line(best, "verdict.json", "best_on_validation", "--cell")
     verdict.unlink()
     assert_one_line(run("forecast", "history.csv", "out.csv"), "verdict.json not found; run `dvc repro` first")
+    verdict.mkdir()
+    assert_one_line(run("forecast", "history.csv", "out.csv"), "verdict.json cannot be read: Is a directory;", "--cell")
     assert run("forecast", "history.csv", "out.csv", "--cell", "lstm").exit_code == 0
 
 
@@ -155,7 +157,9 @@ def test_the_comparison_and_the_models_may_lie_elsewhere(project: Path) -> None:
     ("arguments", "parts"),
     [
         (["history.csv", "out.csv", "--cell", "rnn"], ["models/trained has no cell rnn. Trained: gru, lstm"]),
-        (["absent.csv", "out.csv"], ["[file-missing] absent.csv"]),
+        (["absent.csv", "out.csv"], ["[file-missing] absent.csv: no such file or folder; name a file that is there"]),
+        (["blank.csv", "out.csv"], ["[file-empty] blank.csv: nothing in it but blank lines; bring a file with rows"]),
+        (["zoned.csv", "out.csv"], ["zone-missing", "the training data has none", "; give the times without a zone"]),
         (["history.csv", "out.xlsx"], ["OUTPUT ends with one of .csv,", "Received: 'out.xlsx'"]),
         (["history.xlsx", "out.csv"], ["INPUT ends with one of .csv,", "Received: 'history.xlsx'"]),
         (["history.csv", "history.csv"], ["would replace INPUT"]),
@@ -168,6 +172,8 @@ def test_the_comparison_and_the_models_may_lie_elsewhere(project: Path) -> None:
 )
 def test_mistakes_end_with_one_line(arguments: list[str], parts: list[str], project: Path) -> None:
     (project / "folder.csv").mkdir()
+    (project / "blank.csv").write_bytes(b"\xef\xbb\xbf\n")
+    (project / "zoned.csv").write_text("meter,when,load\na,2024-01-01T00:00Z,1\n")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert_one_line(run("forecast", *arguments), *parts)
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before

@@ -15,8 +15,10 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from server_models import C, H, history_of, trained
+from server_models import C, H, history_of, save_model, trained
 from test_server_process import serving
+
+from pipeline.columns import Columns
 
 DRAWN = "body[data-drawn=yes]"
 
@@ -208,3 +210,67 @@ def test_a_files_delimiter_and_decimal_mark_are_found(browser: Any, address: str
         page.wait_for_selector("h1:text-is('a')")
         page.wait_for_selector(DRAWN)
         assert page.locator("#problem").is_hidden()
+
+
+# A row is found by its whole timestamp: two hours of a night look alike but for their offset, steps but for fractions.
+CLOCKS = [
+    ("Europe/Berlin", "h", "2024-10-26T00:00:00+00:00", ["2024-10-27T02:00:00+02:00", "2024-10-27T02:00:00+01:00"]),
+    (None, "250ms", "2024-01-01T00:00:00", ["2024-01-01T00:00:06.250000", "2024-01-01T00:00:06"]),
+    (None, "50us", "2024-01-01T00:00:00", ["2024-01-01T00:00:00.001250", "2024-01-01T00:00:00.001200"]),
+]
+
+
+@pytest.mark.parametrize(("timezone", "freq", "start", "stamps"), CLOCKS)
+def test_a_forecast_starts_from_the_very_row_that_is_chosen(
+    timezone: str | None, freq: str, start: str, stamps: list[str], browser: Any, tmp_path: Path
+) -> None:
+    for name in ("gru", "lstm"):
+        columns = Columns(None, ("at",), None, timezone, ("load",), freq)
+        save_model(tmp_path / "models" / name / "1", name, columns=columns)
+    times = pd.date_range(start, periods=30, freq=freq)
+    file = tmp_path / "clock.csv"
+    pd.DataFrame({"at": [time.isoformat() for time in times], "load": np.arange(30.0)}).to_csv(file, index=False)
+    with serving(tmp_path, "models", "--cell", "gru") as (_, address), opened(browser, address) as page:
+        drop(page, file)
+        page.wait_for_selector("h1:text-is('load')")
+        page.wait_for_selector(DRAWN)
+        page.focus("#cutoff")
+        starts = set()
+        for back in range(1, 6):
+            with page.expect_request(is_forecast_of("gru")) as gru, page.expect_request(is_forecast_of("lstm")) as lstm:
+                page.keyboard.press("ArrowLeft")
+            page.wait_for_selector(DRAWN)
+            for asked in (gru, lstm):
+                history = asked.value.post_data_json["history"]
+                assert history["y"] == list(range(30 - back - C, 30 - back))
+                starts.add(history["ds"][-1])
+            rows = page.locator("#done tbody tr:nth-child(-n+2)").all_inner_texts()
+            assert [text for text in rows if not text.endswith(f" of {back}")] == []
+        assert set(stamps) < starts
+
+
+def is_forecast_of(model: str) -> Any:
+    """Finds the request for a forecast of a model."""
+    return lambda request: request.url.endswith("/v1/forecast") and request.post_data_json["model"] == model
+
+
+def test_places_and_ticks_follow_the_clock_of_the_series(browser: Any, address: str) -> None:
+    script = """async ([stamps, other]) => {
+        const { offsetsOf, placeIn, placeOf, timeTicks } = await import("/page/tables.js");
+        const places = stamps.map(placeOf), offsets = offsetsOf(stamps);
+        const ticks = timeTicks(places[0], places[places.length - 1], 8, offsets);
+        const clocks = [placeIn({ offsets }, other), placeIn({ offsets: [] }, stamps[0])];
+        return [places, ticks.map(({ at, label }) => [at, label]), ...clocks];
+    }"""
+    stamps = [time.isoformat() for time in pd.date_range("2024-10-27", periods=25, freq="h", tz="Europe/Berlin")]
+    with opened(browser, address) as page:
+        places, ticks, of_clock, of_zone = page.evaluate(script, [stamps, "2024-10-27T12:00:00"])
+    assert np.diff(places).tolist() == [3_600_000] * 24
+    local = {
+        label: pd.Timestamp(at, unit="ms", tz="UTC").tz_convert("Europe/Berlin").strftime("%H:%M")
+        for at, label in ticks
+    }
+    assert local == {"27 Oct": "00:00", "03:00": "03:00", "06:00": "06:00", "09:00": "09:00", "12:00": "12:00",
+                     "15:00": "15:00", "18:00": "18:00", "21:00": "21:00"}  # fmt: skip
+    assert of_clock == places[13]
+    assert of_zone == pd.Timestamp("2024-10-27").value / 1e6

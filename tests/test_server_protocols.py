@@ -174,7 +174,7 @@ def test_tensors_of_covariates_reach_the_network() -> None:
         ([tensor("history", [[1.0]]) | {"shape": [10**30, 0]}], {}, ["inputs[0].shape"]),
         ([tensor("history", [[1.0]]) | {"data": "1.0"}], {}, ["inputs[0].data", "'1.0'"]),
         ([tensor("history", [[1.0]]) | {"data": [[1.0], [1.0, 2.0]]}], {}, ["inputs[0].data", "one length"]),
-        ([tensor("history", [[1.0]]) | {"data": [None]}], {}, ["inputs[0].data", "numbers"]),
+        ([tensor("history", [[1.0]]) | {"data": [None]}], {}, ["inputs[0].data[0]: a number", "None"]),
         ([tensor("history", [1.0, 2.0])], {}, ["inputs[0]: shape [N, steps] is needed. Received: [2]"]),
         ([tensor("history", [[1.0]]), tensor("history", [[1.0]])], {}, ["inputs[1].name", "again"]),
         ([tensor("history", [[1.0]]), tensor("past", [[[1.0]]])], {}, ["inputs[1]", "'past'"]),

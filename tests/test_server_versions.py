@@ -4,22 +4,37 @@ import asyncio
 import json
 import logging
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from server_models import Client, call_unevaluated, save_model, tensor, together, trained
+from server_models import (
+    BESIDE,
+    COLUMNS,
+    SHOPS,
+    Client,
+    call_unevaluated,
+    save_model,
+    tensor,
+    together,
+    trained,
+)
 from typer.testing import CliRunner
 
 from pipeline.cli import app as command
 from pipeline.errors import BundleError, GatecastError
 from pipeline.server.app import create_app
 from pipeline.server.limits import Limits
-from pipeline.server.registry import find_bundles
+from pipeline.server.metrics import Metrics
+from pipeline.server.models import Model, load_forecaster
+from pipeline.server.registry import Registry, Watcher, find_bundles
 from pipeline.server.versions import list_published, publish_bundle, verify_files
+from pipeline.storage import read_json, sha256_of, write_json
 
 OFTEN = Limits(poll_s=0.02)
 BODY = {"inputs": [tensor("history", [[3.0, 1.0, 4.0, 1.0, 5.0]])]}
@@ -36,6 +51,25 @@ def flip(file: Path) -> None:
     raw = bytearray(file.read_bytes())
     raw[len(raw) // 2] ^= 1
     file.write_bytes(raw)
+
+
+def describe(bundle: Path, **changes: Any) -> Path:
+    """Changes what a bundle says of itself; None takes a key away."""
+    path = bundle / "forecaster.json"
+    meta = read_json(path) | changes
+    write_json({key: value for key, value in meta.items() if value is not None}, path)
+    return bundle
+
+
+def replace_graph(bundle: Path, graph: bytes) -> Path:
+    """Gives a bundle another graph, which it lists."""
+    (bundle / "forecaster.onnx").write_bytes(graph)
+    return describe(bundle, files={"forecaster.onnx": sha256_of(bundle / "forecaster.onnx")})
+
+
+def value_of(text: str, metric: str) -> float:
+    (found,) = (line for line in text.splitlines() if line.startswith(metric))
+    return float(found.rpartition(" ")[2])
 
 
 async def until(asking: httpx.AsyncClient, path: str, told: str) -> None:
@@ -175,6 +209,115 @@ def test_a_broken_version_keeps_the_old_one_and_is_told_once(
         assert 'gatecast_broken_version{model="co2"} 0.0' in (await asking.get("/metrics")).text
 
     serving(root, work)
+
+
+def columns_but(**changes: Any) -> dict[str, Any]:
+    return COLUMNS.to_json() | changes
+
+
+BROKEN: list[tuple[Any, str]] = [
+    (lambda bundle: replace_graph(bundle, b"garbage"), "cannot run its graph"),
+    (lambda bundle: replace_graph(bundle, (trained()["odd"] / "forecaster.onnx").read_bytes()), "cannot be served"),
+    (lambda bundle: describe(bundle, columns=None), "forecaster.json, columns: Field required"),
+    (lambda bundle: describe(bundle, repair=None), "forecaster.json, repair: Field required"),
+    (lambda bundle: describe(bundle, columns=[]), "forecaster.json, columns: "),
+    (lambda bundle: describe(bundle, columns=columns_but(target_col=[3])), "forecaster.json, target_col.0: "),
+    (lambda bundle: describe(bundle, repair={"gaps": "dream"}), "forecaster.json, repair."),
+    (lambda bundle: describe(bundle, value_range={"min": 1.0}), "forecaster.json, value_range: "),
+    (lambda bundle: describe(bundle, value_range=[]), "forecaster.json, value_range: "),
+    (lambda bundle: describe(bundle, season_length="year"), "forecaster.json, season_length: "),
+    (lambda bundle: describe(bundle, quantiles=[0.1, 0.5, 0.9]), "its graph gives a forecast of the shape"),
+    (lambda bundle: describe(bundle, horizon="seven"), "cannot be served: TypeError"),
+    (lambda bundle: describe(save_model(bundle, inputs=BESIDE, columns=SHOPS), vocabularies={}), "has no town"),
+]
+
+
+@pytest.mark.parametrize(("damage", "cause"), BROKEN)
+def test_a_bundle_that_is_broken_in_whatever_way_is_refused_and_no_other_is_held_up(
+    damage: Any, cause: str, bundles: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "published"
+    publish_bundle(bundles[0], root, name="co2")
+    publish_bundle(bundles[1], root, name="later")
+    broken = damage(bundles[2])
+    with pytest.raises(BundleError, match=re.escape(cause)) as caught:
+        create_app({"co2": broken})
+    assert "\n" not in str(caught.value)
+    shutil.copytree(broken, root / "co2/2")
+    publish_bundle(bundles[0], root, name="later")
+    asking = Client(create_app(root))
+    served = {name: asking.get(f"/v2/models/{name}").json()["versions"] for name in ("co2", "later")}
+    assert served == {"co2": ["1"], "later": ["2"]}
+    assert asking.post("/v2/models/co2/infer", json=BODY).status_code == 200
+    text = asking.get("/metrics").text
+    assert value_of(text, 'gatecast_broken_version{model="co2"}') == 2
+    assert value_of(text, 'gatecast_broken_version{model="later"}') == 0
+    (refused,) = (record.getMessage() for record in caplog.records if "refused" in record.getMessage())
+    assert refused.startswith("model co2, version 2 is refused: ")
+    assert cause in refused
+
+
+def test_a_value_range_of_null_is_refused(bundles: list[Path]) -> None:
+    path = bundles[0] / "forecaster.json"
+    write_json(read_json(path) | {"value_range": None}, path)
+    with pytest.raises(BundleError, match="value_range: "):
+        create_app({"co2": bundles[0]})
+
+
+def test_a_file_that_cannot_be_read_is_named(bundles: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pipeline.server.versions.sha256_of", refuse)
+    with pytest.raises(BundleError, match=r"forecaster\.onnx cannot be read: Permission denied"):
+        create_app({"co2": bundles[0]})
+
+
+def test_the_metric_of_a_broken_version_is_about_the_newest_one(bundles: list[Path], tmp_path: Path) -> None:
+    root, metrics = tmp_path / "published", Metrics()
+    for bundle in bundles:
+        publish_bundle(bundle, root, name="co2")
+    registry = Registry(None, metrics)
+    start = partial(Model, executor=ThreadPoolExecutor(1), limits=OFTEN, metrics=metrics)
+    watcher = Watcher(root, registry, load=partial(load_forecaster, threads=1), start=start, metrics=metrics)
+
+    def look() -> tuple[int, float]:
+        watcher.look()
+        return registry.models["co2"].version, value_of(metrics.text().decode(), "gatecast_broken_version{")
+
+    for number in (2, 3):
+        flip(root / f"co2/{number}/forecaster.onnx")
+    assert [look(), look()] == [(1, 3), (1, 3)]
+    shutil.rmtree(root / "co2/3")
+    assert look() == (1, 2)
+    publish_bundle(bundles[0], root, name="co2")
+    assert look() == (3, 0)
+
+
+def test_a_model_has_one_version_whatever_cells_it_had(bundles: list[Path], tmp_path: Path) -> None:
+    root = tmp_path / "published"
+    publish_bundle(bundles[0], root, name="co2")
+
+    async def work(asking: httpx.AsyncClient) -> str:
+        publish_bundle(save_model(tmp_path / "other", "lstm"), root, name="co2")
+        await until(asking, "/v1/models/co2", '"version":"2"')
+        return (await asking.get("/metrics")).text
+
+    assert re.findall("gatecast_model_version{.*", serving(root, work)) == [
+        'gatecast_model_version{cell="lstm",model="co2"} 2.0'
+    ]
+
+
+@pytest.mark.parametrize("taken", ["file", "link"])
+def test_a_number_that_is_no_folders_is_passed_over(taken: str, bundles: list[Path], tmp_path: Path) -> None:
+    place = tmp_path / "published/co2"
+    place.mkdir(parents=True)
+    if taken == "file":
+        (place / "1").touch()
+    else:
+        (place / "1").symlink_to("nowhere")
+    assert publish_bundle(bundles[0], tmp_path / "published", name="co2").name == "2"
+    assert list_published(tmp_path / "published") == {"co2": [2]}
 
 
 def test_a_broken_version_is_looked_at_again_when_it_is_mended(bundles: list[Path], tmp_path: Path) -> None:

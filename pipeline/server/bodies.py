@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from array import array
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +16,9 @@ from starlette.responses import Response
 from pipeline.server.request_errors import RequestError, echo
 
 Body = TypeVar("Body", bound=BaseModel)
+
+_NUMBERS = {int, float, bool}
+DEEPEST = 8  # dimensions of a tensor
 
 
 class Json(Response):
@@ -79,16 +85,55 @@ def read_numbers(value: Any, field: str) -> NDArray[np.float64]:
     Raises:
         RequestError: `numbers-invalid`: anything else, a number beyond float64, or lists of several lengths.
     """
+    rows, shape = _rows(value, field)
+    packed = array("d")
     try:
-        array = np.array(value)
-    except (ValueError, OverflowError):
-        told = f"{field}: lists of one length, of numbers, are needed. Received: {echo(value)}"
-        raise RequestError(422, told, code="numbers-invalid", field=field) from None
-    if array.dtype.kind not in "iufb" and array.size:
-        told = f"{field}: numbers are needed. Received: {echo(value)}"
-        raise RequestError(422, told, code="numbers-invalid", field=field)
-    numbers = array.astype(np.float64)
+        for row in rows:
+            packed.fromlist(row)  # takes numbers alone; beside a text NumPy would make texts of them, all as long as it
+    except (TypeError, OverflowError):
+        raise _unusable(rows, shape, field) from None
+    numbers = np.asarray(packed)
     if not np.isfinite(numbers).all():
-        told = f"{field}: finite numbers are needed. Received: one beyond the range of float64"
-        raise RequestError(422, told, code="numbers-invalid", field=field)
-    return numbers
+        raise _unusable(rows, shape, field)
+    return numbers.reshape(shape)
+
+
+def place_in(shape: tuple[int, ...], place: int) -> str:
+    """The place of an element in lists of a shape, such as `[0][2]`, given its number."""
+    return "".join(f"[{at}]" for at in np.unravel_index(place, shape))
+
+
+def _rows(value: Any, field: str) -> tuple[list[list[Any]], tuple[int, ...]]:
+    """The innermost of lists that are nested evenly, in order, and the shape of what they hold."""
+    rows, shape = [[value]], tuple[int, ...]()
+    while rows and rows[0] and type(rows[0][0]) is list:
+        level, size = list(chain.from_iterable(rows)), len(rows[0][0])
+        if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
+            place = next(place for place, part in enumerate(level) if type(part) is not list or len(part) != size)
+            told = f"lists of one length are needed, {size:,} as in the first. Received: {echo(level[place])}"
+            raise _refusal(f"{field}{place_in(shape, place)}: {told}", field)
+        if len(shape) == DEEPEST:
+            told = f"lists nested at most {DEEPEST} deep are needed. Received: {echo(value)}"
+            raise _refusal(f"{field}: {told}", field)
+        rows, shape = level, (*shape, size)
+    return rows, shape
+
+
+def _unusable(rows: list[list[Any]], shape: tuple[int, ...], field: str) -> RequestError:
+    """The refusal of the first that is no finite number."""
+    place, leaf = next(found for found in enumerate(chain.from_iterable(rows)) if not _is_usable(found[1]))
+    beyond = type(leaf) in _NUMBERS
+    told = "a finite number is needed. Received: one beyond the range of float64"
+    told = told if beyond else f"a number is needed. Received: {echo(leaf)}"
+    return _refusal(f"{field}{place_in(shape, place)}: {told}", field)
+
+
+def _is_usable(leaf: Any) -> bool:
+    try:
+        return type(leaf) in _NUMBERS and math.isfinite(leaf)
+    except OverflowError:  # a whole number
+        return False
+
+
+def _refusal(told: str, field: str) -> RequestError:
+    return RequestError(422, told, code="numbers-invalid", field=field)

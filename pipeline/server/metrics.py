@@ -23,7 +23,7 @@ class Metrics:
         batch: windows per call of a graph.
         version: that is served, by model.
         reloads: new versions, by model and outcome: `switched` or `refused`.
-        broken: the refused version, by model; 0 where the newest is served.
+        broken: the newest version where that was refused, by model; 0 where it is served.
         values: observed values of history, by model.
         outside: those that lie outside of what the model was trained on, by model and bound: `min`, `p01`, `p99`,
             `max`. Where inputs are like the training data, a hundredth lies below p01.
@@ -49,7 +49,10 @@ class Metrics:
             "gatecast_reloads", "New versions, switched to or refused.", ["model", "outcome"], registry=everything
         )
         self.broken = Gauge(
-            "gatecast_broken_version", "A version that was refused; 0 if none.", ["model"], registry=everything
+            "gatecast_broken_version",
+            "The newest version, if it was refused; 0 if not.",
+            ["model"],
+            registry=everything,
         )
         self.values = Counter("gatecast_input_values", "Observed values of history.", ["model"], registry=everything)
         self.outside = Counter(

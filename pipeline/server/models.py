@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from pipeline.bundle import DESCRIPTION
+from pipeline.errors import BundleError, GatecastError
 from pipeline.forecaster import Forecaster
+from pipeline.hparams import NetworkSpec
+from pipeline.intervals import forecast_columns
+from pipeline.params import DataParams
 from pipeline.server.batching import Batcher, forecast_together
 from pipeline.server.limits import Limits
 from pipeline.server.metrics import Metrics
+from pipeline.server.request_errors import echo
 from pipeline.server.versions import verify_files
+
+# What section data of params.yaml says beside the columns and the repairs, which a bundle has.
+_FILE = {
+    "path": "history",
+    "pattern": "*",
+    "format": "csv",
+    "delimiter": ",",
+    "decimal": ".",
+    "encoding": "utf-8",
+    "end": None,
+    "min_history": 1,
+}
+
+
+class _Description(BaseModel):
+    """What a forecaster.json has that may be used; other keys are left alone."""
+
+    model_config = ConfigDict(strict=True)
+
+    columns: dict[str, Any]
+    repair: dict[str, Any]
+    vocabularies: dict[str, list[str]] = {}
+    season_length: int | None = None
+    training_range: dict[Literal["start", "end"], str] = Field({}, min_length=2)
+    value_range: dict[Literal["min", "p01", "p99", "max"], FiniteFloat] = Field({}, min_length=4)
 
 
 class Model:
@@ -71,15 +104,47 @@ def load_forecaster(folder: Path, *, threads: int) -> Forecaster:
         The forecaster, wholly in memory.
 
     Raises:
-        BundleError: a file is missing or altered, or the bundle cannot be read.
-        GatecastError: its graph does not work.
+        BundleError: a file is missing or altered, what it says of itself cannot be used, or its graph does not work.
+        GatecastError: its graph has no forecast of a series of ones.
     """
     verify_files(folder)
-    forecaster = Forecaster.load(folder, threads=threads)
+    try:
+        forecaster = Forecaster.load(folder, threads=threads)
+        _check_meta(forecaster.meta, forecaster.spec)
+        _run_once(forecaster)
+    except GatecastError:
+        raise
+    except ValidationError as error:
+        raise BundleError(f"{folder / DESCRIPTION}, {_first_of(error)}; publish the bundle again") from None
+    except Exception as error:  # there is no end to what a graph or a number that is none may raise
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BundleError(f"{folder} cannot be served: {cause}; publish the bundle again") from error
+    return forecaster
+
+
+def _check_meta(meta: Mapping[str, Any], spec: NetworkSpec) -> None:
+    """Checks what requests rely on in forecaster.json, beside the network's own part."""
+    described = _Description.model_validate_json(json.dumps(meta))
+    DataParams.model_validate_json(json.dumps({**_FILE, **described.columns, "repair": described.repair}))
+    unknown = [name for name in spec.inputs.categorical if name not in described.vocabularies]
+    if unknown:
+        raise ValueError(f"vocabularies has no {unknown[0]}")
+
+
+def _run_once(forecaster: Forecaster) -> None:
     spec = forecaster.spec
     beside = {"future": np.zeros((1, spec.horizon, len(spec.inputs.future)))}
     ones = np.ones((1, spec.context_length))
-    for result in forecast_together(forecaster, [forecaster.check_arrays(ones, ones, **beside)]):
-        if isinstance(result, Exception):
-            raise result
-    return forecaster
+    (result,) = forecast_together(forecaster, [forecaster.check_arrays(ones, ones, **beside)])
+    if isinstance(result, Exception):
+        raise result
+    expected = (1, spec.horizon, len(forecast_columns(spec.cell, spec.quantiles)))
+    if result.shape != expected:
+        raise ValueError(f"its graph gives a forecast of the shape {result.shape}, not {expected}")
+
+
+def _first_of(error: ValidationError) -> str:
+    """Where the first bad value is, and what is wrong with it."""
+    first = error.errors(include_url=False)[0]
+    told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return told if first["type"] == "missing" else f"{told}. Received: {echo(first['input'])}"

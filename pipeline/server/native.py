@@ -128,7 +128,7 @@ async def _prepare_json(raw: bytes, core: Core) -> tuple[_Options, Ready]:
 
 def _read_json(raw: bytes, core: Core) -> tuple[_Options, Ready | dict[str, Any]]:
     """What a request asks for; of its tables what the graph takes, or where that takes longer, the tables."""
-    from pipeline.columns import Columns
+    from pipeline.columns import Columns, find_future_layout, find_history_layout
     from pipeline.server.clean import clean_rows, clean_series
     from pipeline.server.tables import check_size, read_table
 
@@ -136,11 +136,11 @@ def _read_json(raw: bytes, core: Core) -> tuple[_Options, Ready | dict[str, Any]
     options = _options(core, model=body.model, version=body.version, h=body.h, level=body.level)
     forecaster = options.model.forecaster
     columns = Columns.from_json(forecaster.meta["columns"])
-    history = read_table(body.history, "history")
+    read = partial(read_table, columns=columns, limits=core.limits)
+    history = read(body.history, "history", find=find_history_layout)
     check_size(history, columns, "history", core.limits)
     if body.future is not None:
-        future = read_table(body.future, "future")
-        core.limits.check_points(_rows(future), "future")
+        future = read(body.future, "future", find=partial(find_future_layout, one_series=True))
         return options, {"history": history, "future": future}
     rows = clean_rows(history, columns)
     if rows is None:
@@ -156,10 +156,6 @@ def _prepare_tables(options: _Options, tables: dict[str, Any]) -> Ready:
 
     frames = {name: frame_of(table, name) for name, table in tables.items()}
     return _prepared(options, frames["history"], frames.get("future"))
-
-
-def _rows(columns: dict[str, list[Any]]) -> int:
-    return len(next(iter(columns.values())))
 
 
 def _prepare_files(form: Form, core: Core) -> tuple[_Options, Ready]:

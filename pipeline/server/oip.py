@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from pipeline.server.bodies import Json, read_body, read_numbers
+from pipeline.server.bodies import DEEPEST, Json, place_in, read_body, read_numbers
 from pipeline.server.core import Core, described
 from pipeline.server.models import Model
 from pipeline.server.request_errors import RequestError, echo
@@ -134,12 +134,17 @@ def _fields(body: InferenceRequest) -> Any:
 
 
 def _wanted(body: InferenceRequest) -> list[str]:
+    wanted: list[str] = []
     for place, output in enumerate(body.outputs or []):
+        field = f"outputs[{place}].name"
         if output.name not in OUTPUTS:
-            field = f"outputs[{place}].name"
             told = f"{field}: the model gives {', '.join(OUTPUTS)}. Received: {echo(output.name)}"
             raise RequestError(422, told, code="output-unknown", field=field)
-    return [output.name for output in body.outputs] if body.outputs else list(OUTPUTS)
+        if output.name in wanted:
+            told = f"{field}: each output is given once. Received: {echo(output.name)} again; leave it out"
+            raise RequestError(422, told, code="output-twice", field=field)
+        wanted.append(output.name)
+    return wanted or list(OUTPUTS)
 
 
 def _arrays(body: InferenceRequest, core: Core) -> dict[str, NDArray[Any]]:
@@ -155,18 +160,35 @@ def _arrays(body: InferenceRequest, core: Core) -> dict[str, NDArray[Any]]:
 
 
 def _array(tensor: RequestInput, field: str) -> NDArray[Any]:
-    numbers = read_numbers(tensor.data, f"{field}.data")
     kinds = ("FP64", "FP32", *((*_WHOLE, "BOOL") if tensor.name in {"observed", "static_cat"} else ()))
     if tensor.datatype not in kinds:
         told = f"{field}.datatype: {', '.join(kinds)} are taken. Received: {echo(tensor.datatype)}"
         raise RequestError(422, told, code="datatype-unknown", field=f"{field}.datatype")
+    if len(tensor.shape) > DEEPEST:
+        told = f"{field}.shape: at most {DEEPEST} dimensions are taken. Received: {len(tensor.shape):,}"
+        raise RequestError(422, told, code="input-shape", field=f"{field}.shape")
+    numbers = read_numbers(tensor.data, f"{field}.data")
     fits = all(size >= 0 for size in tensor.shape) and math.prod(tensor.shape) == numbers.size
-    if not fits or (numbers.ndim > 1 and list(numbers.shape) != tensor.shape) or len(tensor.shape) > 8:
+    if not fits or (numbers.ndim > 1 and list(numbers.shape) != tensor.shape):
         told = f"{field}.shape: the data's shape is needed. Received: {echo(tensor.shape)} for {list(numbers.shape)}"
         raise RequestError(422, told, code="input-shape", field=f"{field}.shape")
+    if tensor.datatype == "FP32":
+        _check_fp32(numbers, f"{field}.data", field)
     return numbers.reshape(tensor.shape)
 
 
+def _check_fp32(numbers: NDArray[np.float64], name: str, field: str) -> None:
+    """Refuses what FP32 does not hold; `name` is what the numbers are called, and `field` where they come from."""
+    with np.errstate(over="ignore"):
+        beyond = np.isinf(numbers.astype(np.float32))
+    if beyond.any():
+        place = int(np.argmax(beyond))
+        told = f"{name}{place_in(numbers.shape, place)}: larger than FP32 holds. Received: {numbers.flat[place]:g}"
+        raise RequestError(422, f"{told}; use FP64, or another unit", code="fp32-overflow", field=field)
+
+
 def _tensor(name: str, value: NDArray[np.float64], datatype: str) -> dict[str, Any]:
+    if datatype == "FP32":
+        _check_fp32(value, name, "inputs")
     flat = value.reshape(-1).astype(_FLOATS[datatype])
     return {"name": name, "shape": list(value.shape), "datatype": datatype, "data": flat.tolist()}

@@ -48,6 +48,9 @@ class Registry:
 
     def put(self, model: Model) -> None:
         """Takes a model into service, in the place of an older version."""
+        earlier = self._models.get(model.name)
+        if earlier is not None and earlier.forecaster.cell != model.forecaster.cell:
+            self._metrics.version.remove(model.name, earlier.forecaster.cell)
         self._models[model.name] = model
         self._metrics.version.labels(model.name, model.forecaster.cell).set(model.version)
 
@@ -95,9 +98,9 @@ class Watcher:
         for name, versions in list_published(self._root).items():
             served = self._registry.models.get(name)
             newer = [version for version in versions if served is None or version > served.version]
-            for version in reversed(newer):
-                if self._take(name, version):
-                    break
+            taken = next((version for version in reversed(newer) if self._take(name, version)), None)
+            refused = bool(newer) and taken != newer[-1]
+            self._metrics.broken.labels(name).set(newer[-1] if refused else 0)
 
     async def watch(self, seconds: float) -> None:
         """Looks again and again, until cancelled.
@@ -123,12 +126,10 @@ class Watcher:
         except GatecastError as error:
             self._refused[folder] = changed
             self._metrics.reloads.labels(name, "refused").inc()
-            self._metrics.broken.labels(name).set(version)
             log.error("model %s, version %d is refused: %s", name, version, error)
             return False
         self._registry.put(model)
         self._metrics.reloads.labels(name, "switched").inc()
-        self._metrics.broken.labels(name).set(0)
         log.info("model %s, version %d is served%s", name, version, "" if model.forecaster.evaluated else UNEVALUATED)
         return True
 

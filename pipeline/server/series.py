@@ -12,8 +12,9 @@ from starlette.responses import Response
 from pipeline.errors import GatecastError
 from pipeline.server.bodies import Json, read_body
 from pipeline.server.core import Core, described
+from pipeline.server.limits import Limits
 from pipeline.server.models import Model
-from pipeline.server.request_errors import request_error_of
+from pipeline.server.request_errors import RequestError, request_error_of
 from pipeline.server.uploads import HISTORY_FILE, TABLE, TEXT_FIELDS, Form, read_request
 
 if TYPE_CHECKING:  # pandas is loaded with the first table
@@ -70,27 +71,33 @@ def routes(core: Core) -> APIRouter:
 def _read_form(form: Any, core: Core) -> dict[str, Any]:
     form.check_fields(_FORM["properties"])
     model = core.registry.find(form.fields.get("model") or None, form.fields.get("version"))
-    return _answer(model, form.read_history(model.forecaster.meta, core.limits))
+    return _answer(model, form.read_history(model.forecaster.meta, core.limits), core.limits)
 
 
 def _read_json(raw: Any, core: Core) -> dict[str, Any]:
-    from pipeline.columns import Columns
+    from pipeline.columns import Columns, find_history_layout
     from pipeline.server.tables import check_size, frame_of, read_table
 
     body = read_body(raw, SeriesRequest)
     model = core.registry.find(body.model, None if body.version is None else str(body.version))
-    history = read_table(body.history, "history")
-    check_size(history, Columns.from_json(model.forecaster.meta["columns"]), "history", core.limits)
-    return _answer(model, frame_of(history, "history"))
+    columns = Columns.from_json(model.forecaster.meta["columns"])
+    history = read_table(body.history, "history", columns=columns, find=find_history_layout, limits=core.limits)
+    check_size(history, columns, "history", core.limits)
+    return _answer(model, frame_of(history, "history"), core.limits)
 
 
-def _answer(model: Model, frame: Any) -> dict[str, Any]:
+def _answer(model: Model, frame: Any, limits: Limits) -> dict[str, Any]:
     from pipeline.server.tables import show_panel
 
     try:
         panel = model.forecaster.read_panel(frame)  # the very reading that a forecast begins with
     except GatecastError as error:
         raise request_error_of(error, field="history") from None
+    if len(panel.frame) > limits.points:
+        told = f"history: at most {limits.points:,} steps, those in gaps included. Received: {len(panel.frame):,}"
+        raise RequestError(
+            422, f"{told}; mend the times around the gaps, or send fewer", code="limit-points", field="history"
+        )
     return {
         "model": model.name,
         "version": str(model.version),

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.columns import Columns, FindLayout
+from pipeline.columns import Columns, FindLayout, find_history_layout
 from pipeline.errors import GatecastError
 from pipeline.intervals import forecast_columns
 from pipeline.provenance import FILE, ROW
@@ -25,28 +26,47 @@ from pipeline.sources import read_upload
 from pipeline.userfiles import data_of
 
 _UNPACKED = 16  # times a Parquet file may grow
+_TEXTS = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+_COLUMNS = 1_000  # that records may have, those included that no model reads
 
 
-def read_table(value: Any, field: str) -> dict[str, list[Any]]:
+def read_table(value: Any, field: str, *, columns: Columns, find: FindLayout, limits: Limits) -> dict[str, list[Any]]:
     """Reads a table: a list of objects, or an object of lists.
 
     Args:
         value: of JSON.
         field: where it stands.
+        columns: of the bundle.
+        find: finds the columns that are read.
+        limits: of a request.
 
     Returns:
-        The columns by name, all of one length of at least 1; a cell that a record lacks is None.
+        The columns that are read, by name, all of one length of at least 1; a cell that a record lacks is None.
 
     Raises:
-        RequestError: `table-invalid`: anything else.
+        RequestError: `table-invalid`: anything else; `limit-points`; `column-missing`.
     """
     if isinstance(value, list):
-        columns = _of_records(value, field)
+        names, rows = _names(value, field), len(value)
     elif isinstance(value, dict):
-        columns = value
+        names, rows = list(value), _length(value, field)
     else:
         told = f"{field}: records (a list of objects) or columns (an object of lists) are needed"
         raise RequestError(422, f"{told}. Received: {echo(value)}", code="table-invalid", field=field)
+    if not rows:
+        raise RequestError(422, f"{field}: rows are needed. Received: none", code="table-invalid", field=field)
+    limits.check_points(rows, field)
+    try:
+        needed = find(names, columns, field).needed()
+    except GatecastError as error:
+        raise request_error_of(error, field=field) from None
+    if isinstance(value, dict):
+        return {name: value[name] for name in needed}
+    return {name: [record.get(name) for record in value] for name in needed}
+
+
+def _length(columns: dict[str, Any], field: str) -> int:
+    """The number of rows of columns, which have to be lists of one length."""
     length: int | None = None
     for name, cells in columns.items():
         if not isinstance(cells, list) or len(cells) != (len(cells) if length is None else length):
@@ -54,22 +74,21 @@ def read_table(value: Any, field: str) -> dict[str, list[Any]]:
             received = f"{len(cells):,} cells" if isinstance(cells, list) else echo(cells)
             raise RequestError(422, f"{told}. Received: {received}", code="table-invalid", field=f"{field}.{name}")
         length = len(cells)
-    if not length:
-        raise RequestError(422, f"{field}: rows are needed. Received: none", code="table-invalid", field=field)
-    return columns
+    return length or 0
 
 
-def _of_records(records: list[Any], field: str) -> dict[str, list[Any]]:
+def _names(records: list[Any], field: str) -> list[str]:
+    """The columns of records, which have to be objects."""
     names: dict[str, None] = {}
     for place, record in enumerate(records):
         if not isinstance(record, dict):
             told = f"{field}[{place}]: an object is needed. Received: {echo(record)}"
             raise RequestError(422, told, code="table-invalid", field=f"{field}[{place}]")
         names.update(dict.fromkeys(record))
-    if len(names) > 1_000:
-        told = f"{field}: at most 1,000 columns. Received: {len(names):,}"
-        raise RequestError(422, told, code="table-invalid", field=field)
-    return {name: [record.get(name) for record in records] for name in names}
+        if len(names) > _COLUMNS:
+            told = f"{field}: at most {_COLUMNS:,} columns. Received: {len(names):,} up to {field}[{place}]"
+            raise RequestError(422, f"{told}; send those that the model takes", code="table-invalid", field=field)
+    return list(names)
 
 
 def frame_of(columns: Mapping[str, Sequence[Any]], field: str) -> pd.DataFrame:
@@ -129,37 +148,63 @@ def read_file(
     if form is None:
         told = f"{field}: a file that ends with .csv or .parquet is needed. Received: {echo(name)}; unpack or rename it"
         raise RequestError(415, told, code="upload-format", field=field)
-    if form == "parquet":
-        _check_parquet(raw, field, limits)
     try:
-        return read_upload(raw, data_of(Path(field), form, meta, **options), find=find)
+        if form == "parquet":
+            _check_parquet(raw, field, columns=Columns.from_json(meta["columns"]), find=find, limits=limits)
+        return read_upload(raw, data_of(Path(field), form, meta, option=str, **options), find=find)
     except GatecastError as error:
         raise request_error_of(error, field=field) from None
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         told = f"{field}: it cannot be decoded ({error}). Received: {len(raw):,} bytes; write the file anew"
-        raise RequestError(422, told, code="file-corrupt", field=field) from None
+        raise RequestError(422, f"{told}, in plain or dictionary encoding", code="file-corrupt", field=field) from None
 
 
-def _check_parquet(raw: bytes, field: str, limits: Limits) -> None:
+def _check_parquet(raw: bytes, field: str, *, columns: Columns, find: FindLayout, limits: Limits) -> None:
     """Looks at what a file unpacks to before it is unpacked."""
     try:
-        found = pq.read_metadata(io.BytesIO(raw))
-        rows = found.num_rows
-        size = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
+        file = pq.ParquetFile(io.BytesIO(raw))
+        found, names = file.metadata, file.schema_arrow.names
+        groups = [found.row_group(group) for group in range(found.num_row_groups)]
+        size = sum(group.total_byte_size for group in groups)
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         told = f"{field}: no Parquet file. Received: {len(raw):,} bytes; write the file anew"
         raise RequestError(422, told, code="file-corrupt", field=field) from None
+    limits.check_points(found.num_rows, field)
+    _check_unpacked(size, field, limits)
+    needed = find(names, columns, field).needed()
+    places = [place for place in range(found.num_columns) if found.schema.column(place).path in needed]
+    # So many are read, whatever the file says of its rows.
+    rows = max((sum(group.column(place).num_values for group in groups) for place in places), default=0)
     limits.check_points(rows, field)
+    _check_unpacked(_text_size(raw, needed, rows), field, limits)
+
+
+def _text_size(raw: bytes, needed: Sequence[str], rows: int) -> int:
+    """The bytes of all texts in columns of a Parquet file, which may hold one but once for all rows that have it."""
+    file = pq.ParquetFile(io.BytesIO(raw), read_dictionary=list(needed))
+    size = 0
+    for name in needed:
+        kind = file.schema_arrow.field(name).type
+        if pa.types.is_fixed_size_binary(kind):
+            size += kind.byte_width * rows
+        elif pa.types.is_dictionary(kind) and kind.value_type in _TEXTS:
+            for part in file.read(columns=[name]).column(name).chunks:
+                lengths = pc.binary_length(part.dictionary)
+                size += pc.sum(lengths.take(part.indices)).as_py() or 0
+    return size
+
+
+def _check_unpacked(size: int, field: str, limits: Limits) -> None:
     if not 0 <= size <= _UNPACKED * limits.body_bytes:
         told = f"{field}: at most {_UNPACKED * limits.body_bytes:,} bytes when unpacked. Received: {size:,}"
-        raise RequestError(413, f"{told}; send fewer rows", code="limit-body", field=field)
+        raise RequestError(413, f"{told}; send fewer rows, or shorter texts", code="limit-body", field=field)
 
 
 def check_size(table: Mapping[str, Any], columns: Columns, field: str, limits: Limits) -> None:
     """Refuses a history of too many series or values.
 
     Args:
-        table: the history's columns.
+        table: the history's columns, those that are read among them.
         columns: of the bundle.
         field: of the request that it comes from.
         limits: of a request.
@@ -167,12 +212,11 @@ def check_size(table: Mapping[str, Any], columns: Columns, field: str, limits: L
     Raises:
         RequestError: `limit-series`, `limit-points`.
     """
-    own = set(columns.target_col or ("y",))
-    targets = len(own) if own <= set(table) else 1
-    limits.check_points(len(table[next(iter(table))]) * targets, field)
-    named = [name for name in (columns.id_col, "unique_id") if name is not None and name in table]
-    if named:
-        limits.check_series(len(set(map(str, table[named[0]]))) * targets, field)
+    layout = find_history_layout(list(table), columns, field)
+    targets = len(layout.target)
+    limits.check_points(len(table[layout.time[0]]) * targets, field)
+    if layout.id_col is not None:
+        limits.check_series(len(set(map(str, table[layout.id_col]))) * targets, field)
 
 
 def cut(frame: pd.DataFrame, *, horizon: int, steps: int) -> pd.DataFrame:

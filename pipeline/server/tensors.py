@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.server.request_errors import RequestError, echo
 ALONG_CONTEXT = ("history", "observed", "past")  # their second axis is the context, of any length
 OUTPUTS = ("forecast", "mean")
 OPTIONAL = ("observed", "past", "static_cat", "static_num")
+_LARGEST_CATEGORY = 2**53  # up to where floats hold every whole number
 
 
 @dataclass(frozen=True)
@@ -98,18 +100,23 @@ def read_inputs(
                 _refuse_shape(whole[name], [*history.shape, -1], field_of(name))
             whole[name] = _fit(whole[name], spec.context_length, np.nan if name == "past" else 0.0)
     _check_context(whole["observed"], field_of("observed"), spec.context_length)
-    return _checked(whole, model, field_of)
+    if "static_cat" in whole:
+        _check_categories(whole["static_cat"], field_of("static_cat"))
+    return _checked(whole, model, field_of, before=history.shape[1] - spec.context_length)
 
 
-def _checked(arrays: dict[str, NDArray[Any]], model: Model, field_of: Callable[[str], str]) -> dict[str, NDArray[Any]]:
+def _checked(
+    arrays: dict[str, NDArray[Any]], model: Model, field_of: Callable[[str], str], *, before: int
+) -> dict[str, NDArray[Any]]:
+    """The inputs of the graph; an error counts the steps as the request does, `before` of them before the context."""
     history, observed = arrays.pop("history"), arrays.pop("observed")
     try:
         return model.forecaster.check_arrays(history, observed, **arrays)
     except GatecastError as error:
         name, _, what = str(error).partition(":")
         of = name.partition(",")[0].partition(" ")[0]
-        where = f"{field_of(of)}{name.removeprefix(of)}"
-        raise RequestError(422, f"{where}:{what}", code="input-invalid", field=field_of(of)) from None
+        place = re.sub(r"(?<=step )\d+", lambda step: str(int(step[0]) + before), name.removeprefix(of))
+        raise RequestError(422, f"{field_of(of)}{place}:{what}", code="input-invalid", field=field_of(of)) from None
 
 
 def _check_shape(history: NDArray[Any], field: str, limits: Limits) -> None:
@@ -124,6 +131,15 @@ def _check_context(observed: NDArray[Any], field: str, context_length: int) -> N
     if empty.any():
         told = f"{field}, row {int(np.argmax(empty))}: a value in the last {context_length} steps is needed"
         raise RequestError(422, f"{told}. Received: nothing observed there", code="context-empty", field=field)
+
+
+def _check_categories(categories: NDArray[Any], field: str) -> None:
+    bad = (categories != np.rint(categories)) | (np.abs(categories) > _LARGEST_CATEGORY)
+    if bad.any():
+        place = tuple(np.argwhere(bad)[0])
+        where = "".join(f", {axis} {at}" for axis, at in zip(("row", "column"), place, strict=False))
+        told = f"{field}{where}: the number of a category, a whole one, is needed. Received: {categories[place]:g}"
+        raise RequestError(422, f"{told}; 0 is unknown", code="input-invalid", field=field)
 
 
 def _refuse_shape(array: NDArray[Any], needed: list[Any], field: str) -> None:

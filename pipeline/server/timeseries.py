@@ -230,9 +230,21 @@ def _start(stamp: str | int, zone: str | None, field: str) -> pd.Timestamp:
         start = pd.Timestamp(stamp).as_unit("us")
         if zone is None:
             return start.tz_localize(None)
-        return start.tz_convert(zone) if start.tzinfo else start.tz_localize(zone)
+        return start.tz_convert(zone) if start.tzinfo else _local(start, zone, field)
     except (ValueError, OverflowError):
         raise RequestError(422, told, code="time-unparseable", field=field) from None
+
+
+def _local(start: pd.Timestamp, zone: str, field: str) -> pd.Timestamp:
+    """What a clock shows, in its zone."""
+    import pandas as pd
+
+    found = start.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    if isinstance(found, pd.Timestamp):
+        return found
+    skipped = isinstance(start.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward"), pd.Timestamp)
+    told = f"{field}: a clock change in {zone} {'skips' if skipped else 'repeats'} this local time. Received: {start}"
+    raise RequestError(422, f"{told}; give it with its offset or in UTC", code="zone-dst", field=field)
 
 
 def _check_frequency(given: str | None, freq: str | int, field: str) -> None:
@@ -249,10 +261,13 @@ def _quantiles(body: TimeSeriesRequest, model: Model) -> list[float]:
     known = model.forecaster.quantiles
     asked = list(known) if body.options.quantiles is None else body.options.quantiles
     for place, level in enumerate(asked):
+        field = f"options.quantiles[{place}]"
         if level not in known:
-            field = f"options.quantiles[{place}]"
             told = f"{field}: the model has {', '.join(f'{one:g}' for one in known)}. Received: {level:g}"
             raise RequestError(422, told, code="quantile-unknown", field=field)
+        if level in asked[:place]:
+            told = f"{field}: each quantile is given once. Received: {level:g} again; leave it out"
+            raise RequestError(422, told, code="quantile-twice", field=field)
     return asked
 
 

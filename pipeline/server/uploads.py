@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 
 from pipeline.server.limits import Limits
@@ -92,11 +94,15 @@ async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
         The form, or the bytes of what should be JSON.
 
     Raises:
-        RequestError: `body-format`; `upload-format`, where a field should be a file and is not.
+        RequestError: `body-format`; `request-invalid`, where the form is in no charset; `upload-format`, where a field
+            should be a file and is not.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     raw = await request.body()
     if kind == "multipart/form-data":
+        charset = parse_options_header(request.headers["content-type"])[1].get(b"charset")
+        if charset is not None:
+            await asyncio.to_thread(_check_charset, charset.decode("latin-1"))  # the first loads pandas
         async with request.form(max_files=len(files), max_fields=20) as form:
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
             return Form({name: await _read(form, name) for name in files}, fields)
@@ -104,6 +110,15 @@ async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
         return raw
     told = f"Content-Type: application/json or multipart/form-data is needed. Received: {echo(kind)}"
     raise RequestError(415, told, code="body-format")
+
+
+def _check_charset(charset: str) -> None:
+    """Refuses a form whose fields might not be decoded: what is in no charset of files would be tried all the same."""
+    from pipeline.textfile import is_charset
+
+    if not is_charset(charset):
+        told = f"Content-Type: a charset such as utf-8 is needed. Received: {echo(charset)}; leave it out for utf-8"
+        raise RequestError(400, told, code="request-invalid")
 
 
 async def _read(form: FormData, name: str) -> tuple[bytes, str] | None:

@@ -17,8 +17,13 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 def list_versions(folder: Path) -> list[int]:
     """The versions in the folder of one name, ascending; what else lies there is left out."""
+    return [number for number in _numbers(folder) if (folder / str(number)).is_dir()]
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The names in a folder that are numbers, of whatever kind what has them is, ascending."""
     try:
-        names = [path.name for path in folder.iterdir() if path.is_dir()]
+        names = [path.name for path in folder.iterdir()]
     except OSError:
         return []
     return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
@@ -59,7 +64,10 @@ def verify_files(folder: Path) -> list[Path]:
             raise BundleError(f"{description} lists a file outside of the bundle. Received: {name!r}; publish it again")
         if not path.is_file():
             raise BundleError(f"{path} is missing; publish the bundle again")
-        received = sha256_of(path)
+        try:
+            received = sha256_of(path)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}; make it readable") from None
         if received != expected:
             raise BundleError(
                 f"{path} was altered: sha256 {expected} is expected. Received: {received}; publish the bundle again"
@@ -76,7 +84,7 @@ def publish_bundle(bundle: Path, root: Path, *, name: str) -> Path:
         name: of the model.
 
     Returns:
-        The new folder, `root/name/N`, N one more than the highest.
+        The new folder, `root/name/N`, N one more than the highest number that anything there has.
 
     Raises:
         BundleError: the bundle is altered or incomplete.
@@ -106,14 +114,16 @@ def publish_bundle(bundle: Path, root: Path, *, name: str) -> Path:
 
 def _number(beside: Path, place: Path) -> Path:
     """Gives a folder the next free number."""
+    number = max(_numbers(place), default=0) + 1
     while True:
-        target = place / str(max(list_versions(place), default=0) + 1)
+        target = place / str(number)
         try:
             beside.rename(target)
         except OSError:
-            if not target.exists():
+            if not os.path.lexists(target):
                 raise
-            continue  # another took the number
+            number += 1  # another took it
+            continue
         _sync(place)
         return target
 

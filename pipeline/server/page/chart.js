@@ -75,7 +75,7 @@ export class Chart {
 
   /**
    * @param scene places and values of the history, `cutoff` (its row), the view [from, to], whether places are
-   *   whole numbers, forecasts with places, median, bands and tone, `until` when the last of them goes, and stops: the sorted places that can be read,
+   *   whole numbers, the offsets of its clock, forecasts with places, median, bands and tone, `until` when the last of them goes, and stops: the sorted places that can be read,
    *   each with marks {value, tone}.
    */
   show(scene) {
@@ -108,7 +108,7 @@ export class Chart {
       put(svg, "text", { class: "tick", x: left - 8, y: y(tick.at) + 4, "text-anchor": "end" }, tick.label);
     }
     const most = (width - left) / (scene.whole ? 80 : 58);
-    for (const tick of (scene.whole ? numberTicks : timeTicks)(from, to, most)) {
+    for (const tick of (scene.whole ? numberTicks : timeTicks)(from, to, most, scene.offsets)) {
       const at = x(tick.at), half = tick.label.length * 3.6;
       if (at - half < left - 12 || at + half > width) continue;
       put(svg, "line", { class: "grid", x1: at, x2: at, y1: bottom, y2: bottom + 5 });

@@ -1,7 +1,7 @@
 // The page: what is chosen on it, what the server answers, and what is shown of that.
 
 import { Chart } from "./chart.js";
-import { csvOf, decimalsOf, dialectOf, figure, listed, placeOf, timeWords } from "./tables.js";
+import { clockOf, csvOf, decimalsOf, dialectOf, figure, listed, offsetsOf, placeIn, placeOf, timeWords } from "./tables.js";
 
 const at = (id) => document.getElementById(id);
 const CELLS = ["lstm", "gru", "rnn"];
@@ -260,7 +260,9 @@ const read = async (source, model) => {
     form.append("decimal", decimal);
   }
   const answer = await (await ask("v1/series", { method: "POST", body: form })).json();
-  return new Map(answer.series.map((series) => [series.unique_id, { ...series, places: series.ds.map(placeOf), decimals: decimalsOf(series.y) }]));
+  return new Map(answer.series.map((series) => [series.unique_id, {
+    ...series, places: series.ds.map(placeOf), offsets: offsetsOf(series.ds), decimals: decimalsOf(series.y),
+  }]));
 };
 
 /** Another model leads: it may read the source in another way. */
@@ -271,11 +273,14 @@ const reread = async () => {
   if (state.source.made !== null && state.source.made !== leader().columns) return run("file", openExample);
   return run("file", async () => {
     await readBy(leader());
-    if (mine === generation) await chooseSeries(state.series?.unique_id ?? null, state.series?.places[state.cutoff]);
+    if (mine === generation) await chooseSeries(state.series?.unique_id ?? null, state.series?.ds[state.cutoff]);
   });
 };
 
-const chooseSeries = async (name, place = null) => {
+/** The row of a series at a time, or -1. */
+const rowAt = (series, stamp) => series.places.indexOf(placeIn(series, stamp));
+
+const chooseSeries = async (name, stamp = null) => {
   const mine = generation;
   const known = await readBy(leader());
   if (mine !== generation) return;
@@ -283,7 +288,7 @@ const chooseSeries = async (name, place = null) => {
   at("series").replaceChildren(...[...known.keys()].map((one) => make("option", { value: one }, one)));
   at("series").value = state.series.unique_id;
   at("series-field").hidden = known.size < 2;
-  const found = place === null ? -1 : state.series.places.indexOf(place);
+  const found = stamp === null ? -1 : rowAt(state.series, stamp);
   setCutoff(found < 0 ? lastCutoff() : found);
   showSource();
   await showNeeds();
@@ -351,7 +356,7 @@ const forecastNow = async (model) => {
   const { made } = state.source;
   if (made !== null && made !== model.columns) throw new Problem("it reads tables of another kind than the example; open a file that has both, or tick it alone");
   const series = (await readBy(model)).get(name);
-  const row = series === undefined ? -1 : series.places.indexOf(placeOf(stamp));
+  const row = series === undefined ? -1 : rowAt(series, stamp);
   if (row < 0) throw new Problem(`it reads no series ${name} with a step at ${timeWords(stamp)} in this file`);
   const { context_length: context, horizon, columns } = model.schema;
   const table = (from, to, names) => ({
@@ -368,7 +373,8 @@ const forecastNow = async (model) => {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   })).json();
   const { ds, median, intervals, cutoff } = answer.series[0];
-  return { row: state.series.places.indexOf(placeOf(stamp)), ds, places: ds.map(placeOf), median, intervals, cutoff };
+  const { series: shown } = state;
+  return { row: rowAt(shown, stamp), ds, places: ds.map((one) => placeIn(shown, one)), median, intervals, cutoff };
 };
 
 /** A value of the series that is shown. */
@@ -435,7 +441,7 @@ const draw = () => {
   });
   stops = stopsOf(view, now);
   chart.show({
-    places: series.places, values: series.y, cutoff: state.cutoff, view, whole: typeof series.ds[0] === "number",
+    places: series.places, offsets: series.offsets, values: series.y, cutoff: state.cutoff, view, whole: typeof series.ds[0] === "number",
     forecasts: shown, stops, until: Math.max(...shown.filter(({ stale }) => !stale).map(({ places }) => places[places.length - 1]), view[0]),
   });
   describe(now);
@@ -512,8 +518,8 @@ const showDone = (now) => {
 
 /** A forecast of what a model has learnt from is no test of it. */
 const showFairness = (models) => {
-  const from = state.series.places[state.cutoff];
-  const known = models.filter(({ schema }) => schema.training_range && from < placeOf(cleanStamp(schema.training_range.end)));
+  const from = clockOf(state.series.ds[state.cutoff]);
+  const known = models.filter(({ schema }) => schema.training_range && from < clockOf(cleanStamp(schema.training_range.end)));
   at("fairness").hidden = known.length === 0 || state.source.made !== null;
   if (known.length === 0) return;
   const until = timeWords(cleanStamp(known[0].schema.training_range.end));

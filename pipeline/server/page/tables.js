@@ -1,10 +1,42 @@
 // Numbers, times and CSV as people and files write them.
 
+const MINUTE = 60e3, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** A place on the axis of time: milliseconds of the clock that the timestamp shows, or the whole number it is. */
-export const placeOf = (stamp) =>
-  typeof stamp === "number" ? stamp : Date.parse(stamp.length > 10 ? stamp.slice(0, 19) + "Z" : stamp + "T00:00:00Z");
+/** What the clock of a timestamp shows, in milliseconds; or the whole number that it is. */
+export const clockOf = (stamp) => {
+  if (typeof stamp === "number") return stamp;
+  if (stamp.length <= 10) return Date.parse(stamp + "T00:00:00Z");
+  const [fraction] = /^\.\d+/.exec(stamp.slice(19)) ?? ["."];
+  return Date.parse(stamp.slice(0, 19) + "Z") + Number(`0${fraction}0`) * 1000;
+};
+
+/** How far that clock is ahead of UTC, in milliseconds; null where the timestamp has no zone. */
+const offsetOf = (stamp) => {
+  const found = /T[^+-]*([+-])(\d\d):(\d\d)(?::(\d\d))?/.exec(stamp);
+  if (found === null) return null;
+  const [, sign, hours, minutes, seconds = 0] = found;
+  return Number(`${sign}1`) * (hours * HOUR + minutes * MINUTE + seconds * 1e3);
+};
+
+/** A place on the axis of time: milliseconds of UTC; without a zone of the clock, or the whole number it is. */
+export const placeOf = (stamp) => clockOf(stamp) - (offsetOf(stamp) ?? 0);
+
+/** Where the clock of a series changes: {from: place, offset}; empty without a zone. */
+export const offsetsOf = (stamps) => {
+  const changes = [];
+  for (const stamp of stamps) {
+    const offset = offsetOf(stamp);
+    if (offset !== null && offset !== changes[changes.length - 1]?.offset) changes.push({ from: placeOf(stamp), offset });
+  }
+  return changes;
+};
+
+const offsetAt = (offsets, place) => (offsets.findLast(({ from }) => from <= place) ?? offsets[0])?.offset ?? 0;
+
+/** The place of a timestamp on the axis of a series; where only one of them has a zone, that of the same clock. */
+export const placeIn = ({ offsets }, stamp) =>
+  (offsets.length > 0) === (offsetOf(stamp) !== null) ? placeOf(stamp) : clockOf(stamp) - offsetAt(offsets, clockOf(stamp));
 
 /** A timestamp without a midnight that says nothing. */
 export const timeWords = (stamp) =>
@@ -46,7 +78,6 @@ export const numberTicks = (low, high, most) => {
   return ticks;
 };
 
-const MINUTE = 60e3, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const EQUAL = [1e3, 5e3, 15e3, 30e3, MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR,
   DAY, 2 * DAY, 7 * DAY];
 const MONTHLY = [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400];
@@ -60,8 +91,14 @@ const clockLabel = (date, step) => {
   return { label: `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}${seconds}`, strong: false };
 };
 
-/** Places on an axis of time where a clock or a calendar turns over. */
-export const timeTicks = (low, high, most) => {
+/** Places on an axis of time where a clock or a calendar turns over: that of the series, if it tells its offsets. */
+export const timeTicks = (low, high, most, offsets = []) => {
+  const before = offsetAt(offsets, low);
+  return clockTicks(low + before, high + offsetAt(offsets, high), most)
+    .map((tick) => ({ ...tick, at: tick.at - offsetAt(offsets, tick.at - before) }));
+};
+
+const clockTicks = (low, high, most) => {
   const rough = (high - low) / Math.max(1, most);
   const step = EQUAL.find((size) => size >= rough);
   const ticks = [];
