@@ -74,9 +74,7 @@ def render_accuracy(
         A Markdown table with a row for each data set and metric, and below it the notes of single results and what
         covariates are worth.
     """
-    rows = [
-        ["data set", "metric", *(cell.upper() for cell in CELLS), "ridge", "best published", "looks at the test part"]
-    ]
+    rows = [["data set", "metric", *(cell.upper() for cell in CELLS), "ridge", "published", "looks at the test part"]]
     notes = []
     for name, result in results.items():
         mark = ""
@@ -84,10 +82,12 @@ def render_accuracy(
             notes.append(result["note"])
             mark = f" [{len(notes)}]"
         for place, metric in enumerate(facts[name].metrics):
-            best = best_published(facts[name].published, place, metric)
+            published = lowest_published(facts[name].published, place, metric)
             cells = [short(result["figures"].get(cell), metric) for cell in CELLS]
             ridge = fixed(baseline_error(results, facts, name, metric), metric, digits=3)
-            rows.append([facts[name].title + mark, TITLES[metric], *cells, ridge, best, str(looks.get(name, UNKNOWN))])
+            rows.append(
+                [facts[name].title + mark, TITLES[metric], *cells, ridge, published, str(looks.get(name, UNKNOWN))]
+            )
     below = "".join(f"\n[{number}] {note}.\n" for number, note in enumerate(notes, 1))
     return align_rows(rows) + below + worth_of_covariates(results) + verdict_table(results, facts)
 
@@ -159,8 +159,8 @@ def published_lines(published: Mapping[str, tuple[float | None, ...]], metrics: 
     return [f"  {model}  {both(dict(zip(metrics, pair, strict=True)), metrics)}" for model, pair in published.items()]
 
 
-def best_published(published: Mapping[str, Sequence[float | None]], place: int, metric: str) -> str:
-    """The lowest published figure in a metric, with the name of its model."""
+def lowest_published(published: Mapping[str, Sequence[float | None]], place: int, metric: str) -> str:
+    """The lowest of the published figures that we stand beside, in a metric, with the name of its model."""
     known = [(pair[place], model) for model, pair in published.items() if pair[place] is not None]
     if not known:
         return UNKNOWN

@@ -386,7 +386,7 @@ def test_figures_are_printed_with_what_they_have_to_beat() -> None:
     assert "Theta" not in render_result(a_result("val"), benchmark)
 
 
-def test_the_table_names_the_best_published_model_and_counts_the_looks() -> None:
+def test_the_table_names_the_published_model_it_stands_beside_and_counts_the_looks() -> None:
     facts: dict[str, Benchmark] = {name: load_benchmark(name) for name in ("hospital", "m4-hourly")}
     results = {"hospital": a_result("test"), "m4-hourly": {**a_result("test"), "note": "with care"}}
     table = render_accuracy(results, facts, {"m4-hourly": 3})

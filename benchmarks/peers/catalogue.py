@@ -119,13 +119,15 @@ SETTINGS = {
     "documentation": Setting(
         "Their documentation's settings",
         "NeuralForecast: the defaults of each class (1,000 steps; 5,000 of the linear model; an input of 3 horizons; "
-        "windows scaled by the library, `robust`) with its quantile loss. Darts: the defaults of each class, its "
-        "`Scaler`, its quantile likelihood, and the early stopping of its guide with the best epoch kept; an input of "
-        "3 horizons, for which it has no default.",
+        "windows scaled by the library, `robust`, which NLinear by itself does not) with its quantile loss. Darts: the "
+        "defaults of each class, its `Scaler`, its quantile likelihood, and the early stopping of its guide with the "
+        "best epoch kept; an input of 3 horizons, for which it has no default.",
     ),
     "equal-network": Setting(
         "Trained as long as one network of ours",
-        "Their documentation's settings, but training ends after the wall time that one of our tuned networks took. "
+        "Their documentation's settings, but training ends after the wall time of one of our tuned networks: that of "
+        "the stage that trains five of them, two at a time on one thread each, by five. Each of theirs has the machine "
+        "for itself, and those of Darts that are faster on one thread leave the other idle. "
         "Darts keeps the weights of its lowest validation loss, which it takes after each epoch and when the time is "
         "over. NeuralForecast has no time for a look at the validation part: it takes fewer steps than by default, "
         "and keeps the last weights, as it does there.",

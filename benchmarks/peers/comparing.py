@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, geometric_mean, stdev
 from typing import Any, Literal
 
 from benchmarks.benchmark import Json
@@ -48,7 +48,7 @@ class Contrast:
     Attributes:
         model: of the peer.
         metric: key of the figures.
-        ratio: ours to theirs; below 1 ours is lower.
+        ratio: ours to theirs, of geometric means over seeds; below 1 ours is lower.
         interval: of it, 95 %; None where a side has a single run.
     """
 
@@ -86,7 +86,7 @@ def contrasts(ours: Json, found: Sequence[Group]) -> list[Contrast]:
             if theirs and own:
                 few = min(len(theirs), len(own)) < 2
                 interval = None if few else log_ratio(own, theirs)
-                compared.append(Contrast(group.model, metric, fmean(own) / fmean(theirs), interval))
+                compared.append(Contrast(group.model, metric, geometric_mean(own) / geometric_mean(theirs), interval))
     return compared
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.benchmark import Json
-from benchmarks.peers.catalogue import MODELS, OURS, SEEDS, SETTINGS, Field, Job, model_of
+from benchmarks.peers.catalogue import MODELS, OURS, SEEDS, SETTINGS, Field, Job, Setting, model_of
 from benchmarks.peers.comparing import (
     Contrast,
     Group,
@@ -34,15 +34,20 @@ INTRODUCTION = """\
 # The LSTM and GRU of other libraries beside ours
 
 Made by `python -m benchmarks.peers`: NeuralForecast and Darts, each in an environment of its own with pinned versions,
-and our pipeline as it is. All have the same rows to train and to validate on, and forecast every window of the test
-part, every step and every series; nothing is dropped. Their forecasts are measured by our code. MSE and MAE are of
-values in standard deviations of each series' training part; point forecasts are medians, where quantiles are forecast.
-Figures are of single networks, mean ± standard deviation over seeds, ours not calibrated; our ensemble, which is what
-is served, stands beside. Fitting and predicting are timed apart, the peers' without the start of a process and imports,
-our fitting with both. Seconds are wall time on the whole machine: of runs side by side, on a share of its threads each,
-as our networks are trained and the peers' but for those that a clock ends, the share of one. Ours is compared with the
-peers' models of the same cell; it is *clearly* lower or higher where the 95 % interval of the ratio (Welch, logarithms)
-leaves out 1.
+and our pipeline as it is. All are given the same rows before the test part, of which Darts keeps the validation part to
+choose its best weights by (see the end), and forecast every window of the test part, every step and every series;
+nothing is dropped. Their forecasts are measured by our code. MSE and MAE are of values in standard deviations of each
+series' training part; point forecasts are medians, where quantiles are forecast. Figures are of single networks, mean ±
+standard deviation over seeds, ours not calibrated; our ensemble, which is what is served, stands beside. Fitting and
+predicting are timed apart, the peers' without the start of a process and imports, our fitting with both. Seconds are
+wall time on the whole machine: of runs side by side, on a share of its threads each, as our networks are trained and
+the peers' but for those that a clock ends, the share of one. So one network of ours has half the seconds that it is at
+work, while another one is beside it.
+
+Ours is compared with the peers' models of the same cell, by the ratio of geometric means over seeds. Counted are MSE,
+scaled CRPS and one of MAE and MASE, which measure the same (of a single series exactly so). It is *clearly* lower or
+higher where the 95 % interval of the ratio (Welch, logarithms) leaves out 1. That is the chance of training seeds
+alone: each set has one test part, whose own chance is not in it, and the comparisons are many.
 """
 SETTINGS_NOTES = """\
 Darts keeps its best weights by the validation part, and is not trained on that again. NeuralForecast has no use for it
@@ -51,9 +56,10 @@ are the trials of a search, whose best is trained again as ours is. Learning rat
 in both libraries; ours falls along half a cosine.
 
 Darts' guide has a `min_delta` of .05 for early stopping, which is more than the whole loss of scaled data; it is taken
-as 0. Darts' BlockRNNModel takes covariates of the past alone, and the linear model of NeuralForecast none. Darts'
-NLinearModel cannot subtract the last value with a likelihood, so it forecasts points and has no scaled CRPS; nor has
-its RNNModel where drawing paths for all windows would take hours.
+as 0. RNNModel's `training_length`, which has to be longer than the input, is the input and a horizon. Darts'
+BlockRNNModel takes covariates of the past alone, and the linear model of NeuralForecast none. Darts' NLinearModel
+cannot subtract the last value with a likelihood, so it forecasts points and has no scaled CRPS; nor has its RNNModel
+where drawing paths for all windows would take hours.
 
 NeuralForecast searches with Optuna, one of its two backends, because its trials can be kept. All seeds use one search.
 A trial that diverges has failed: another one is made for it, and its time is part of the search.
@@ -83,7 +89,7 @@ def _field(field: Field, found: Json) -> str:
     if ours is None:
         lines += ["Ours was not measured in this run yet.", ""]
     else:
-        lines += [statement(SETTINGS[setting].title, ours, of_setting) for setting, of_setting in measured]
+        lines += [statement(SETTINGS[setting], ours, of_setting, field) for setting, of_setting in measured]
         lines += ["", "### Ours", "", _told(field, ours), "", align_rows([_header("threads"), *_our_rows(ours)])]
     for setting, of_setting in measured:
         lines += [f"### {SETTINGS[setting].title}", "", SETTINGS[setting].words, "", _table(of_setting, ours, field)]
@@ -104,9 +110,10 @@ def _choices(hparams: Json) -> str:
     return " and ".join(told) or "nothing"
 
 
-def statement(title: str, ours: Json, found: Sequence[Group]) -> str:
+def statement(setting: Setting, ours: Json, found: Sequence[Group], field: Field) -> str:
     """What the figures of a setting say of ours, in plain words."""
-    compared = contrasts(ours, found)
+    title, counted = setting.title, _counted(field)
+    compared = [one for one in contrasts(ours, found) if one.metric in counted]
     if not compared:
         return f"- **{title}**: no LSTM or GRU measured."
     lower = [one for one in compared if one.ratio < 1]
@@ -115,7 +122,14 @@ def statement(title: str, ours: Json, found: Sequence[Group]) -> str:
     if higher:
         named = "; ".join(f"{one.model.title}, {TITLES[one.metric]} ({_percent(one.ratio)})" for one in higher)
         words += f", and not in {len(higher)}, {_clear(higher, 'higher')} higher: {named}"
-    return f"{words}. {_wall_time(ours, found)}{_linear(ours, found)}"
+    time = "" if setting.budget else f" {_wall_time(ours, found)}"
+    return f"{words}.{time}{_linear(ours, found)}"
+
+
+def _counted(field: Field) -> set[str]:
+    """The metrics that are counted: of MAE and MASE the one that the set's published figures are in."""
+    absolute = next(metric for metric in field.benchmark.metrics if metric in {"z_mae", "mase"})
+    return {"z_mse", absolute, "scaled_crps"}
 
 
 def _linear(ours: Json, found: Sequence[Group]) -> str:

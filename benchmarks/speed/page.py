@@ -50,10 +50,10 @@ _INTRODUCTION = f"""\
 
 Made by `python -m benchmarks.speed`. Networks with nine quantiles are trained on the CPU on windows of made-up series,
 which have the length and the number of those of a data set. Those of the default run are the two that its search has
-found; the others have {PLAIN["units"]} units and batches of {BATCH}. With several series the network is told which one
-it forecasts; for Victoria's electricity it is told two covariates and the calendar, and copies past segments. The bare
-network takes the same steps (loss, clipping, Adam) in the same kind of graph, but on one batch that is there already,
-covariates in units of the training part, as training has them.
+found on an AMD EPYC (other processors find others); the others have {PLAIN["units"]} units and batches of {BATCH}. With
+several series the network is told which one it forecasts; for Victoria's electricity it is told two covariates and the
+calendar, and copies past segments. The bare network takes the same steps (loss, clipping, Adam) in the same kind of
+graph, but on one batch that is there already, covariates in units of the training part, as training has them.
 Figures are medians over rounds, with the lowest and the highest in brackets; shares and ratios are those of each round.
 """
 
