@@ -40,12 +40,16 @@ class Check:
 _ALL = (
     Check("file-missing", "data.path does not exist", "set data.path to a file or a folder"),
     Check("file-no-match", "no file of the folder matches data.pattern", "mend data.pattern or data.path"),
-    Check("file-empty", "a file of 0 bytes, or a header without rows", "fill or remove the file"),
+    Check("file-empty", "a file of 0 bytes or blank lines, or a header without rows", "fill or remove the file"),
     Check("file-unreadable", "the system refuses to read the file", "mend its permissions"),
     Check("file-encoding", "bytes that are no text in data.encoding", "set data.encoding to the file's encoding"),
     Check("file-binary", "NUL bytes in what should be text", "set data.format and data.encoding to what the file is"),
     Check("file-truncated", "a gz or zst file that ends too early", "copy or download the file again"),
-    Check("file-corrupt", "a gz, zst or Parquet file that cannot be decoded", "copy or download the file again"),
+    Check(
+        "file-corrupt",
+        "a gz, zst or Parquet file, or a column of one, that cannot be decoded",
+        "copy or download the file again",
+    ),
     Check("csv-delimiter", "data.delimiter cannot separate fields", "set data.delimiter to another ASCII character"),
     Check("row-ragged", "a line with more or fewer fields than the header", "mend the line or data.delimiter"),
     Check("tsf-header", "a .tsf file whose header cannot be used", "mend the header or data.format"),
@@ -80,7 +84,8 @@ _ALL = (
     Check("freq-unknown", "data.freq is no usable frequency", "set data.freq to a pandas offset alias"),
     Check(
         "freq-mismatch",
-        "timestamps that do not fit data.freq (an error anyway where half do not, or no two are one step apart)",
+        "timestamps that do not fit data.freq (an error anyway where half do not, or no two of the training data are "
+        "one step apart)",
         "mend the timestamps or data.freq",
         "off_grid",
         ("drop",),

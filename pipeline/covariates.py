@@ -172,9 +172,17 @@ def save_covariates(known: Known, meta: Mapping[str, Any], folder: Path, *, coun
 
 
 def _scaling(values: Floats) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of columns [n, P]; 0 and 1 where they say nothing."""
+    """Mean and standard deviation of columns [n, P]; 0 and 1 of one without values.
+
+    A column that never changes is in units of its own size, or of 1 where that is larger: a price that has always been
+    9.99 and rises to 11.99 does so by a fifth. Its computed deviation would be 0, or noise of the last bit.
+    """
     seen = np.isfinite(values)
     counts = np.maximum(seen.sum(axis=0), 1)
     mean = np.where(seen, values, 0.0).sum(axis=0) / counts
     spread = np.sqrt(np.square(np.where(seen, values - mean, 0.0)).sum(axis=0) / counts)
-    return mean.tolist(), np.where(spread > 0, spread, 1.0).tolist()
+    low = np.min(values, axis=0, where=seen, initial=np.inf)
+    constant = low == np.max(values, axis=0, where=seen, initial=-np.inf)
+    own_size = np.maximum(np.abs(low, where=constant, out=np.zeros(len(low))), 1.0)
+    location, scale = np.where(constant, low, mean), np.where(constant, own_size, spread)
+    return location.tolist(), np.where(seen.any(axis=0), scale, 1.0).tolist()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bundle import save_bundle
-from pipeline.calibration import choose_share, conformal_offsets, normalised
+from pipeline.calibration import choose_share, conformal_offsets, normalised, scale_in_units
 from pipeline.errors import BundleError
 from pipeline.forecaster import Forecaster
 from pipeline.hparams import NetworkSpec
@@ -67,13 +67,16 @@ def load_weights(path: Path) -> dict[str, NDArray[Any]]:
         return {name: file[name] for name in file.files}
 
 
-def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -> tuple[Floats, float]:
+def calibrate(
+    spec: NetworkSpec, members: Sequence[Weights], windows: Windows, loss_scale: Floats
+) -> tuple[Floats, float]:
     """Finds the offsets that calibrate the ensemble's quantiles.
 
     Args:
         spec: of every member.
         members: weights by seed.
         windows: validation windows.
+        loss_scale: [S] the unit of the training loss for each series, as `splits.loss_scales` gives it.
 
     Returns:
         Offsets [H, Q], in units of each window's scale; and the share of the conformal ones that they are, as
@@ -81,12 +84,11 @@ def calibrate(spec: NetworkSpec, members: Sequence[Weights], windows: Windows) -
     """
     raw = Forecaster.from_graph(build_graph(spec, members, None), spec, {})
     out = raw.predict_windows(windows, outputs=("uncalibrated", "location", "scale"))
-    target, forecast = (
-        normalised(values, location=out["location"], scale=out["scale"], transform=spec.hparams.transform)
-        for values in (windows.targets(), out["uncalibrated"])
-    )
-    worth = windows.independent()
-    share = choose_share(target, forecast, spec.quantiles, independent=worth, blocks=blocks_of(windows))
+    inside: Any = {"location": out["location"], "scale": out["scale"], "transform": spec.hparams.transform}
+    target, forecast = (normalised(values, **inside) for values in (windows.targets(), out["uncalibrated"]))
+    worth, blocks = windows.independent(), blocks_of(windows)
+    weights = scale_in_units(loss_scale[windows.series], **inside)
+    share = choose_share(target, forecast, spec.quantiles, weights=weights, independent=worth, blocks=blocks)
     return share * conformal_offsets(target, forecast, spec.quantiles, independent=worth), share
 
 

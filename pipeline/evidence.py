@@ -25,7 +25,7 @@ from pipeline.significance import (
 )
 
 ENSEMBLE = "ensemble"
-SQUARED = ("rmse", "rmsse")  # their losses are squares: a metric is the root of their mean
+SQUARED = ("rmse", "rmsse")  # their losses are squares: a metric is the root of their mean over a series
 OVER_TIME, OVER_SERIES = "over_time", "over_series"
 INDEPENDENT = "the series are independent of each other"
 
@@ -46,7 +46,10 @@ class Measured:
     horizon: pd.DataFrame | None = None
 
     def networks(self, metric: str, *, by: str) -> Floats:
-        """[K, T] loss of each network by `cutoff`, in order of time, or by `unique_id`; of a baseline K is 1."""
+        """[K, T] loss of each network by `cutoff`, in order of time, or by `unique_id`; of a baseline K is 1.
+
+        Their mean over time, and over series, is the metric; squares come as the terms of their root.
+        """
         return self._pivot(self.windows[self.windows["forecast"] != ENSEMBLE], metric, by)
 
     def ensemble(self, metric: str, *, by: str) -> Floats:
@@ -60,8 +63,7 @@ class Measured:
 
     def error(self, metric: str) -> float:
         """The metric of one network, expected over networks: mean over series, as the evaluation has it."""
-        error = float(np.nanmean(self.networks(metric, by="unique_id")))
-        return math.sqrt(error) if metric in SQUARED else error
+        return float(np.nanmean(self.networks(metric, by="unique_id")))
 
     def at(self, cutoffs: Sequence[Any]) -> Measured:
         """The losses at some cutoffs."""
@@ -74,8 +76,24 @@ class Measured:
 
     @staticmethod
     def _pivot(windows: pd.DataFrame, metric: str, by: str) -> Floats:
+        if metric in SQUARED:
+            windows = windows.assign(**{metric: _terms_of_root(windows, metric)})
         means = windows.groupby(["forecast", by], sort=True, observed=True)[metric].mean()
         return means.unstack(by).to_numpy(np.float64)
+
+
+def _terms_of_root(windows: pd.DataFrame, metric: str) -> Floats:
+    """Terms whose mean over the windows of a series is the root of their mean square.
+
+    A metric is that of each series first, so a large series must not decide by its squares. What a square x adds to
+    the root of its series' mean m is x / (2 sqrt(m)) to first order, so that (m + x) / (2 sqrt(m)) has the root as its
+    mean and the variance of the delta method.
+    """
+    squares = windows[metric]
+    means = squares.groupby([windows["forecast"], windows["unique_id"]], observed=True).transform("mean")
+    x, m = squares.to_numpy(np.float64), means.to_numpy(np.float64)
+    terms: Floats = np.divide(m + x, 2 * np.sqrt(m), out=0.0 * x, where=m > 0)
+    return terms
 
 
 @dataclass(frozen=True)
@@ -222,13 +240,13 @@ def compare_networks(a: Measured, b: Measured, *, metric: str, design: Design) -
         design: of the test part; of a kind.
     """
     by, both = _rows(design), (design.of(a), design.of(b))
-    return _compare(*(measured.networks(metric, by=by) for measured in both), metric=metric, design=design)
+    return _compare(*(measured.networks(metric, by=by) for measured in both), design=design)
 
 
 def compare_ensembles(a: Measured, b: Measured, *, metric: str, design: Design) -> Difference | None:
     """As `compare_networks`, of the ensembles, conditional on the networks that are in them."""
     by, both = _rows(design), (design.of(a), design.of(b))
-    return _compare(*(measured.ensemble(metric, by=by) for measured in both), metric=metric, design=design)
+    return _compare(*(measured.ensemble(metric, by=by) for measured in both), design=design)
 
 
 def other_tests(a: Measured, b: Measured, *, metric: str, design: Design) -> dict[str, Any]:
@@ -238,11 +256,10 @@ def other_tests(a: Measured, b: Measured, *, metric: str, design: Design) -> dic
         `bootstrap_ci`; over time `dm_hln_p` and `steps`: where along the horizon one is better at 5 % with Holm's
         correction, of the networks as they are; over series, from twenty on, `wilcoxon_p`.
     """
-    by, power = _rows(design), _power(metric)
-    both = design.of(a), design.of(b)
+    by, both = _rows(design), (design.of(a), design.of(b))
     losses = both[0].networks(metric, by=by), both[1].networks(metric, by=by)
     overlap = design.overlap if design.kind == OVER_TIME else 1
-    found: dict[str, Any] = {"bootstrap_ci": list(bootstrap_interval(*losses, overlap=overlap, power=power))}
+    found: dict[str, Any] = {"bootstrap_ci": list(bootstrap_interval(*losses, overlap=overlap))}
     if design.kind == OVER_TIME:
         found["dm_hln_p"] = diebold_mariano(losses[0].mean(axis=0) - losses[1].mean(axis=0), overlap=overlap)
         steps = both[0].steps(metric), both[1].steps(metric)
@@ -267,13 +284,7 @@ def _rows(design: Design) -> str:
     return "unique_id" if design.kind == OVER_SERIES else "cutoff"
 
 
-def _power(metric: str) -> float:
-    return 0.5 if metric in SQUARED else 1.0
-
-
-def _compare(a: Floats, b: Floats, *, metric: str, design: Design) -> Difference | None:
+def _compare(a: Floats, b: Floats, *, design: Design) -> Difference | None:
     if not comparable(a, b):
         return None
-    if design.kind == OVER_SERIES:
-        return over_series(a, b, power=_power(metric))
-    return over_time(a, b, overlap=design.overlap, power=_power(metric))
+    return over_series(a, b) if design.kind == OVER_SERIES else over_time(a, b, overlap=design.overlap)

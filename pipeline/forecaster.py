@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.bundle import is_evaluated, load_bundle, save_bundle
 from pipeline.covariates import encode
-from pipeline.errors import DataError, GatecastError
+from pipeline.errors import BundleError, DataError, GatecastError
 from pipeline.hparams import UNKNOWN, NetworkSpec
 from pipeline.intervals import forecast_columns
 
@@ -73,10 +73,17 @@ class Forecaster:
             The forecaster.
 
         Raises:
-            BundleError: a file is missing or altered, or the bundle's schema is another.
+            BundleError: a file is missing or altered, the bundle's schema is another, or its graph does not run.
         """
         bundle = load_bundle(Path(folder))
-        return cls(bundle.graph, bundle.spec, bundle.meta, threads=threads)
+        try:
+            return cls(bundle.graph, bundle.spec, bundle.meta, threads=threads)
+        except Exception as error:  # ONNX Runtime has an exception of its own for each of its states
+            cause = " ".join(str(error).split())
+            raise BundleError(
+                f"{folder}: onnxruntime {onnxruntime.__version__} cannot run its graph ({cause}); install the version "
+                "that constraints.txt has, or make the bundle again"
+            ) from None
 
     @classmethod
     def from_graph(cls, graph: bytes, spec: NetworkSpec, meta: Mapping[str, Any], *, threads: int = 1) -> Forecaster:
@@ -296,7 +303,7 @@ class Forecaster:
         from pipeline.series import build_panel
 
         columns = self._columns().of_history(list(frame.columns))
-        return build_panel(frame, columns=columns, repair=self._repair(), min_history=1, end=None)
+        return build_panel(frame, columns=columns, repair=self._repair(), min_history=1, end=None, whole=False)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ def place_on_grid(rows: Rows, source: Source) -> Placed:
     off = _in_file_order(np.flatnonzero(~on), rows)
 
     def first() -> tuple[str, str]:
-        return source.moment(rows, off[0]), f"does not fit data.freq {source.columns.freq!r}{_suggestion(rows, source)}"
+        why = _clock_changes(rows, source) or _suggestion(rows, source)
+        return source.moment(rows, off[0]), f"does not fit data.freq {source.columns.freq!r}{why}"
 
     if 2 * len(off) >= len(on):
         where, what = first()
@@ -143,23 +144,24 @@ def place_on_grid(rows: Rows, source: Source) -> Placed:
     return Placed(rows.where(on), grid, ordinals[on], phases[on])
 
 
-def fill_grid(placed: Placed, source: Source) -> Rows:
+def fill_grid(placed: Placed, source: Source, *, whole: bool) -> Rows:
     """Puts the missing steps of each series between its first and its last row.
 
     Args:
         placed: the rows on the grid.
         source: the frame they come from.
+        whole: whether these are all rows of the data, so that steps which none of them has tell of another frequency.
 
     Returns:
         Rows without gaps; those put in have a y of NaN and an origin of -1.
 
     Raises:
-        DataError: `gap`, `gap-huge`, or `freq-mismatch` where no two rows are one step apart.
+        DataError: `gap`, `gap-huge`, or `freq-mismatch` where of a whole no two rows are one step apart.
     """
     rows, starts = placed.rows, _starts(placed.rows.series)
     distances = np.diff(placed.ordinals)
     distances[starts[1:] - 1] = 1
-    _settle_gaps(rows, distances, source)
+    _settle_gaps(rows, distances, source, whole=whole)
     if (distances == 1).all():
         return rows
     places = np.cumsum(np.append(0, distances))
@@ -172,9 +174,9 @@ def fill_grid(placed: Placed, source: Source) -> Rows:
     return Rows(np.repeat(rows.series[starts], lengths), ds, y, origin)
 
 
-def _settle_gaps(rows: Rows, distances: Int64s, source: Source) -> None:
+def _settle_gaps(rows: Rows, distances: Int64s, source: Source, *, whole: bool) -> None:
     inside = rows.series[1:] == rows.series[:-1]
-    if np.count_nonzero(inside) >= _COARSE_FROM and int(distances[inside].min()) > 1:
+    if whole and np.count_nonzero(inside) >= _COARSE_FROM and int(distances[inside].min()) > 1:
         what = f"no two rows are one step of data.freq {source.columns.freq!r} apart{_suggestion(rows, source)}"
         raise failure("freq-mismatch", source.moment(rows, np.argmax(inside)), what)
     before = np.flatnonzero(distances > 1)
@@ -255,6 +257,21 @@ def _phases_of_series(series: Int32s, phases: Int64s, fits: Bools) -> Int64s:
     chosen = np.full(int(series.max()) + 1, -1, np.int64)
     chosen[counts["series"].to_numpy()] = counts["phase"].to_numpy()
     return chosen[series]
+
+
+def _clock_changes(rows: Rows, source: Source) -> str:
+    """That rows fit in local time, where it is so: steps of several hours are moved off the grid by a clock change."""
+    step, zone = source.frequency.step, source.columns.timezone
+    if zone is None or step is None or source.frequency.whole_numbered or source.frequency.keeps_wall_time:
+        return ""
+    local = pd.DatetimeIndex(rows.ds.view("datetime64[us]")).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    times = local.as_unit("us").to_numpy().view(np.int64)
+    if len(np.unique(times % step)) > 1:
+        return ""
+    return (
+        f", whose steps are moved by the clock changes of data.timezone {zone!r}, though all local times fit; set "
+        "data.timezone to null, which takes them as they are, or a data.freq of an hour or less"
+    )
 
 
 def _suggestion(rows: Rows, source: Source) -> str:

@@ -52,6 +52,7 @@ def build_panel(
     repair: RepairParams,
     min_history: int,
     end: str | int | None,
+    whole: bool = True,
 ) -> Panel:
     """Checks raw rows, repairs what the policies allow, and puts each series on its regular grid.
 
@@ -65,6 +66,8 @@ def build_panel(
         repair: what to do with input that is not clean.
         min_history: steps that a series has at least.
         end: last timestamp used, in the user's time; None for all.
+        whole: whether this is all of the data. Of a part of it, as is brought for a forecast, the frequency is known,
+            and a series that has a row for every other step is one with gaps.
 
     Returns:
         The panel, with an audit of every repair.
@@ -76,7 +79,7 @@ def build_panel(
     rows, covariates = keep_one_per_time(rows, source, read_covariates(rows, source))
     placed = place_on_grid(rows, source)
     counts["used"] = len(placed.rows.ds)
-    rows = choose_series(fill_grid(placed, source), source, min_history=min_history)
+    rows = choose_series(fill_grid(placed, source, whole=whole), source, min_history=min_history)
     steps = covariates.of_rows(rows)
     audit = {
         "columns": columns.to_json(),

@@ -130,7 +130,7 @@ def comparable(a: Floats, b: Floats) -> bool:
     return a.shape[1] > 1 and bool(b.any())
 
 
-def over_time(a: Floats, b: Floats, *, overlap: int, power: float = 1.0) -> Difference:
+def over_time(a: Floats, b: Floats, *, overlap: int) -> Difference:
     """Compares two models on cutoffs that follow each other.
 
     The windows' variance is the equal-weighted cosine estimate with its fixed-b t distribution (Lazarus, Lewis, Stock
@@ -142,22 +142,20 @@ def over_time(a: Floats, b: Floats, *, overlap: int, power: float = 1.0) -> Diff
         a: [K, T] error of each of A's networks at each cutoff, in order of time; NaN where it is undefined.
         b: [L, T] of B's.
         overlap: cutoffs within one horizon, the cutoff itself included; 1 where forecasts do not overlap.
-        power: 0.5 where a and b are squared errors, and the difference is one of their roots.
 
     Returns:
         The difference; the networks' variance is in it for models of several networks.
     """
     a, b = _without_gaps(a, b)
-    return _difference(a, b, windows=_cosine_term(_influence(a, b), overlap), power=power)
+    return _difference(a, b, windows=_cosine_term(_influence(a, b), overlap))
 
 
-def over_series(a: Floats, b: Floats, *, power: float = 1.0) -> Difference:
+def over_series(a: Floats, b: Floats) -> Difference:
     """Compares two models on series that are taken to be independent.
 
     Args:
         a: [K, S] error of each of A's networks on each series.
         b: [L, S] of B's.
-        power: as in `over_time`.
 
     Returns:
         The difference.
@@ -165,7 +163,7 @@ def over_series(a: Floats, b: Floats, *, power: float = 1.0) -> Difference:
     a, b = _without_gaps(a, b)
     influence = _influence(a, b)
     count = len(influence)
-    return _difference(a, b, windows=Term(float(influence.var(ddof=1)) / count, count - 1), power=power)
+    return _difference(a, b, windows=Term(float(influence.var(ddof=1)) / count, count - 1))
 
 
 def cosines(count: int, overlap: int) -> int:
@@ -196,9 +194,7 @@ def diebold_mariano(difference: Floats, *, overlap: int) -> float:
     return float(2 * stats.t.sf(abs(statistic), count - 1))
 
 
-def bootstrap_interval(
-    a: Floats, b: Floats, *, overlap: int, power: float = 1.0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
+def bootstrap_interval(a: Floats, b: Floats, *, overlap: int, resamples: int = RESAMPLES) -> tuple[float, float]:
     """The 95 % percentile interval of the relative difference by a circular block bootstrap.
 
     Blocks of cutoffs are drawn for both models together, the networks of each independently.
@@ -207,7 +203,6 @@ def bootstrap_interval(
         a: [K, T] as in `over_time`.
         b: [L, T].
         overlap: the length of a block is at least this; 1 resamples single cutoffs, or series.
-        power: as in `over_time`.
         resamples: how many.
 
     Returns:
@@ -223,7 +218,7 @@ def bootstrap_interval(
         weights = np.bincount(drawn, minlength=count) / count
         means = [float((losses @ weights)[rng.integers(len(losses), size=len(losses))].mean()) for losses in (a, b)]
         ratios[i] = means[0] / means[1]
-    low, high = np.quantile(ratios**power - 1, [LEVEL / 2, 1 - LEVEL / 2])
+    low, high = np.quantile(ratios - 1, [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
 
@@ -358,13 +353,11 @@ def _influence(a: Floats, b: Floats) -> Floats:
     return influence
 
 
-def _difference(a: Floats, b: Floats, *, windows: Term, power: float) -> Difference:
+def _difference(a: Floats, b: Floats, *, windows: Term) -> Difference:
     ratio, size = float(a.mean() / b.mean()), float(b.mean())
     # The seeds of A move the numerator, those of B the denominator.
     seeds = [_seed_term(losses / size, factor) for losses, factor in ((a, 1.0), (b, ratio)) if len(losses) > 1]
-    slope = (power * ratio ** (power - 1)) ** 2 if ratio > 0 else 1.0
-    scaled = [Term(term.variance * slope, term.df) for term in (windows, *seeds)]
-    return Difference(ratio**power - 1, scaled[0], tuple(scaled[1:]))
+    return Difference(ratio - 1, windows, tuple(seeds))
 
 
 def _seed_term(losses: Floats, factor: float) -> Term:

@@ -98,6 +98,12 @@ def save_windows(
         f"{sum(not len(p[0]) for p in positions):,}",
         f"{len(series):,}",
     )
+    if _goes_below_zero(series) and not _goes_below_zero(fit_values):
+        # The search must not know it, and its network might not be able to forecast there.
+        log.warning(
+            "window: values are below 0 in the test part alone, where a network of transform log1p cannot be "
+            "evaluated; leave log1p out of tune.space if they are right"
+        )
     with replacing(folder / "fit") as out:
         _write_part(out, ids, fit_values, times=fit_times, meta={**meta, **shape}, known=known.cut(fit_lengths))
         np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
@@ -116,16 +122,22 @@ def save_windows(
         np.save(out / "test.npy", splits["test"])
 
 
-def require_season(longest_history: int, season_length: int) -> None:
-    """Checks, before anything is trained, that the seasonal naive forecast which scales MASE exists.
+def require_season(longest: int, params: WindowParams, season_length: int) -> None:
+    """Checks, before anything is trained, that the seasonal naive forecasts which scale MASE exist.
+
+    Args:
+        longest: steps of the longest series.
+        params: sizes of the parts.
+        season_length: in steps.
 
     Raises:
-        GatecastError: no series has two values a season apart before its test part.
+        GatecastError: no series has two values a season apart before its validation part.
     """
-    if 0 < longest_history <= season_length:
+    history = longest - params.test_size - params.val_size
+    if 0 < history <= season_length:
         raise GatecastError(
-            f"evaluate.season_length {season_length} is as long as all the history before the test part, of at most "
-            f"{longest_history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
+            f"evaluate.season_length {season_length} is as long as all the history before the validation part, of at "
+            f"most {history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
         )
 
 
@@ -178,6 +190,11 @@ def loss_scales(series: Sequence[Floats], season_length: int) -> Floats:
     return np.where(np.isfinite(errors), np.maximum(errors, spreads / 1000), spreads)
 
 
+def _goes_below_zero(series: Sequence[Floats]) -> bool:
+    return any(bool((values < 0).any()) for values in series)
+
+
 def _std(values: Floats) -> float:
     observed = values[np.isfinite(values)]
-    return float(np.std(observed)) if len(observed) else 0.0
+    # The mean of equal values may differ from them in the last bit, which would be a unit of 1e-17.
+    return float(np.std(observed)) if len(observed) and np.ptp(observed) > 0 else 0.0

@@ -25,6 +25,7 @@ OK, NULL, UNREADABLE, SKIPPED, REPEATED = range(5)  # what became of a timestamp
 NO_ZONE, NAIVE, AWARE = range(3)  # whether it names a zone; unreadable ones do not tell
 _ZONE_AT_END = r"[0-9][Tt ][0-9]{2}.*(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)$"
 _EARLIEST, _LATEST = pd.Timestamp(1, 1, 2), pd.Timestamp(9999, 12, 31)
+_MOVING = ("now", "today")  # pandas reads them as the present, so that a file would mean another time each day
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0*)?$"
 
 
@@ -172,6 +173,8 @@ def _state(null: Bools, unreadable: Bools) -> NDArray[np.int8]:
 
 def _parse(words: pd.Series, time_format: str | None) -> pd.DatetimeIndex:
     """Reads text; instants come out in UTC. What cannot be read is NaT."""
+    if time_format is None:
+        words = words.mask(words.str.lower().isin(_MOVING))
     try:
         with warnings.catch_warnings():
             # Python 3.13 warns of formats without a year, which are told below as out of range

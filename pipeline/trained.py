@@ -23,7 +23,7 @@ from pipeline.scratch import scratch
 from pipeline.series import Columns
 from pipeline.storage import replacing, sha256_of, write_json
 from pipeline.windows import FitSet, Windows
-from pipeline.worker import parity_rows, prepare, run_seed
+from pipeline.worker import check_kernel, parity_rows, prepare, run_seed
 
 BATCHES = (1, 64)  # windows forecast at once when the bundle's latency is measured
 WARM_UP, REPEATS = 3, 30
@@ -64,6 +64,8 @@ def train_seeds(
             parallel=params.train.parallel,
             folder=folder,
         )
+        for record in records:  # of an earlier run too, which may have asked for less
+            check_kernel(record["kernel"], spec.cell, params.train)
         with replacing(out) as beside:
             beside.mkdir()
             save_model(beside, spec, records, params, fit, source=source, finished=folder)
@@ -84,7 +86,9 @@ def save_model(
     write_curves(out / "curves.csv", records)
     fitted = [load_weights(finished / f"fitted-{record['seed']}.npz") for record in records]
     # What is calibrated and measured on the validation part has not seen it: the networks before the refit.
-    calibration, share = calibrate(spec, fitted, fit.val) if params.calibrate.method == "conformal" else (None, 0.0)
+    calibration, share = None, 0.0
+    if params.calibrate.method == "conformal":
+        calibration, share = calibrate(spec, fitted, fit.val, fit.loss_scale)
     write_json(
         {
             "seeds": {str(record["seed"]): {key: record[key] for key in ("best_epoch", "alpha")} for record in records},

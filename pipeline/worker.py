@@ -91,11 +91,7 @@ def run_seed(spec: NetworkSpec, seed: int, params: TrainParams, folder: Path) ->
     from pipeline.training import fit_network, refit_network
 
     kernel = _kernel_of(spec)
-    if params.require_cudnn and kernel != "cudnn":
-        raise GatecastError(
-            f"train.require_cudnn is true, but {spec.cell} runs on the {kernel} kernels here; TensorFlow sees no GPU, "
-            "or the cell has no cuDNN kernel: install the gpu extra on a machine with a GPU, or set it to false"
-        )
+    check_kernel(kernel, spec.cell, params)
     keras.backend.clear_session()
     trained = fit_network(
         spec,
@@ -162,6 +158,19 @@ def peak_memory_mib() -> float:
     """The most memory that this process has held; macOS tells it in bytes, Linux in KiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def check_kernel(kernel: str, cell: str, params: TrainParams) -> None:
+    """Checks which kernels a network is trained on, or was.
+
+    Raises:
+        GatecastError: `train.require_cudnn` is set and they are not cuDNN's.
+    """
+    if params.require_cudnn and kernel != "cudnn":
+        raise GatecastError(
+            f"train.require_cudnn is true, but {cell} runs on the {kernel} kernels here; TensorFlow sees no GPU, "
+            "or the cell has no cuDNN kernel: install the gpu extra on a machine with a GPU, or set it to false"
+        )
 
 
 @cache

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from pipeline import calibration
-from pipeline.calibration import SHARES, choose_share, normalised
+from pipeline.calibration import SHARES, choose_share, normalised, scale_in_units
 
 Floats = NDArray[np.float64]
 
@@ -158,8 +158,9 @@ def test_windows_that_repeat_each_other_count_as_often_as_they_are_independent()
     assert np.mean(coverages[240.0]) < 0.78
 
 
-def share_of(target: Floats, forecast: Floats, blocks: NDArray[np.int64]) -> float:
-    return choose_share(target, forecast, QUANTILES, independent=len(target), blocks=blocks)
+def share_of(target: Floats, forecast: Floats, blocks: NDArray[np.int64], weights: Floats | None = None) -> float:
+    weights = np.ones(len(target)) if weights is None else weights
+    return choose_share(target, forecast, QUANTILES, weights=weights, independent=len(target), blocks=blocks)
 
 
 def test_where_every_block_agrees_that_intervals_are_too_narrow_the_whole_offset_is_applied() -> None:
@@ -176,10 +177,33 @@ def test_where_one_block_says_nothing_of_the_next_calibration_is_left_out() -> N
     assert share_of(target, forecast, np.arange(400) // 100) == 0
 
 
+def test_windows_that_hardly_move_do_not_choose_for_those_that_do() -> None:
+    rng = np.random.default_rng(11)
+    still = np.arange(400) % 10 == 0
+    # A step of a still window is many of its standard deviations; the others are forecast as they should be.
+    target = np.where(still, 100.0, 1.0)[:, None] * rng.standard_normal((400, 3))
+    forecast = np.broadcast_to([NormalDist().inv_cdf(q) for q in QUANTILES], (400, 3, 5))
+    blocks = np.arange(400) // 100
+    assert share_of(target, forecast, blocks) == 1
+    assert share_of(target, forecast, blocks, np.where(still, 1e-4, 1.0)) == 0
+
+
+@pytest.mark.parametrize("transform", ["none", "log1p"])
+def test_a_scale_in_units_of_the_series_is_what_a_small_step_of_it_changes(transform: str) -> None:
+    location, scale, unit = np.array([[2.0], [0.5], [1.0]]), np.array([[0.3], [0.0], [0.7]]), np.array([4.0, 4.0, 0.0])
+    found = scale_in_units(unit, location=location, scale=scale, transform=transform)
+    step = 1e-6
+    back = np.expm1 if transform == "log1p" else np.asarray
+    change = (back(location + step * scale) - back(location))[:, 0] / step
+    np.testing.assert_allclose(found[:2], change[:2] / 4, rtol=1e-5)
+    assert found[2] == 0  # a series without a unit
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 5))
 @settings(deadline=None, max_examples=25)
 def test_the_share_is_the_best_one_on_blocks_left_out(seed: int, width: float) -> None:
-    target = np.random.default_rng(seed).standard_t(3, (40, 2))
+    rng = np.random.default_rng(seed)
+    target, weights = rng.standard_t(3, (40, 2)), rng.uniform(0, 2, 40)
     forecast, blocks = forecast_of(width, windows=40, steps=2), np.arange(40) % 4
     losses = {}
     for share in SHARES:
@@ -190,8 +214,9 @@ def test_the_share_is_the_best_one_on_blocks_left_out(seed: int, width: float) -
             for row in np.flatnonzero(left_out):
                 for q, level in enumerate(QUANTILES):
                     error = target[row] - forecast[row, :, q] - share * offsets[:, q]
-                    losses[share] += float(np.where(error > 0, level * error, (level - 1) * error).sum())
-    assert losses[share_of(target, forecast, blocks)] == pytest.approx(min(losses.values()))
+                    loss = np.where(error > 0, level * error, (level - 1) * error).sum()
+                    losses[share] += float(weights[row] * loss)
+    assert losses[share_of(target, forecast, blocks, weights)] == pytest.approx(min(losses.values()))
 
 
 def test_a_single_block_proves_nothing_and_changes_nothing() -> None:

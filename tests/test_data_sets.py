@@ -497,7 +497,10 @@ def test_editing_the_file_after_a_cutoff_changes_no_forecast_made_at_it_and_ever
         ({"window.test_size": 100}, ["training window", "144 steps", "test_size 100"]),
         ({"window.min_context": 85}, ["params.yaml", "min_context 85", "longer than context_length"]),
         ({"window.context_length": 1_000_000}, ["window.context_length 1000000", "144 steps"]),
-        ({"evaluate.season_length": 120}, ["evaluate.season_length 120", "at most 120 steps"]),
+        (
+            {"evaluate.season_length": 120},
+            ["evaluate.season_length 120", "before the validation part, of at most 96 steps"],
+        ),
         ({"window.horizon": 25}, ["params.yaml", "val_size 24", "shorter than horizon 25"]),
         ({"window.val_size": 11}, ["params.yaml", "val_size 11", "shorter than horizon 12"]),
         ({"window.test_size": 11}, ["params.yaml", "test_size 11", "shorter than horizon 12"]),

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.evidence import Design, Measured, compare_networks, measure_design, other_tests
+from pipeline.significance import over_time
 
 START = np.datetime64("2020-01-01", "us")
 SEEDS = ("11", "12", "13", "14", "15")
@@ -91,6 +92,55 @@ def test_the_calendar_of_most_series_is_compared_and_what_lies_beside_it_left_ou
     assert found.relative == pytest.approx(1 / 1.1 - 1, abs=0.01)
     beside = other_tests(a, b, metric="mase", design=design)
     assert beside["steps"] == {"cell1": [1, 2], "cell2": []}
+
+
+def squared(sizes: list[float], number: int, networks: int = 1) -> Measured:
+    """Squared errors of a model on series of several sizes, 60 windows each."""
+    rng = np.random.default_rng(number)
+    names, days = [f"s{place}" for place in range(len(sizes))], np.arange(60).astype("timedelta64[D]")
+    frames = [
+        pd.DataFrame({"forecast": str(seed), "unique_id": name, "cutoff": START + days}).assign(
+            rmse=(size * rng.standard_normal(60)) ** 2
+        )
+        for seed in range(networks)
+        for name, size in zip(names, sizes, strict=True)
+    ]
+    return Measured(f"m{number}", pd.concat(frames))
+
+
+def roots(model: Measured) -> pd.Series:
+    """The RMSE of each network on each series, as the evaluation has it."""
+    return np.sqrt(model.windows.groupby(["forecast", "unique_id"])["rmse"].mean())
+
+
+def test_of_squares_the_root_of_each_series_is_compared_not_that_of_all() -> None:
+    a, b = squared([40.0, 0.5, 0.5, 0.5], 1, 2), squared([20.0, 10.0, 10.0, 10.0], 2, 2)
+    for model in (a, b):
+        assert model.error("rmse") == pytest.approx(roots(model).mean())
+    design = measure_design(a, metric="rmse", horizon=4, step_size=1, independent_series=False)
+    found = compare_networks(a, b, metric="rmse", design=design)
+    assert found is not None
+    assert found.relative == pytest.approx(roots(a).mean() / roots(b).mean() - 1)
+    # By the squares of all the large series would turn the order round.
+    assert a.windows["rmse"].mean() > b.windows["rmse"].mean()
+    assert found.relative < 0
+
+
+def test_of_one_series_the_difference_of_roots_has_the_variance_of_the_delta_method() -> None:
+    a, b = squared([2.0], 1), squared([1.5], 2)
+    design = measure_design(a, metric="rmse", horizon=4, step_size=1, independent_series=False)
+    root = compare_networks(a, b, metric="rmse", design=design)
+    squares = over_time(*(m.windows["rmse"].to_numpy()[None, :] for m in (a, b)), overlap=4)
+    assert root is not None
+    assert root.relative == pytest.approx(np.sqrt(1 + squares.relative) - 1)
+    assert root.variance == pytest.approx(squares.variance / (4 * (1 + squares.relative)))
+
+
+def test_a_series_without_squared_errors_has_none_of_their_roots() -> None:
+    one = squared([0.0, 1.0], 1)
+    assert one.networks("rmse", by="unique_id")[0, 0] == 0
+    gone = replace(one, windows=one.windows.assign(rmse=np.nan))
+    assert np.isnan(gone.networks("rmse", by="unique_id")).all()
 
 
 @given(

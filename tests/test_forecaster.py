@@ -144,6 +144,17 @@ class TestBundle:
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    def test_a_graph_that_does_not_run_here_is_refused_in_one_line(self, tmp_path: Path) -> None:
+        save(tmp_path)
+        graph, path = b"no graph", tmp_path / "forecaster.json"
+        (tmp_path / "forecaster.onnx").write_bytes(graph)
+        described = json.loads(path.read_text())
+        described["files"]["forecaster.onnx"] = sha256(graph).hexdigest()
+        path.write_text(json.dumps(described))
+        with pytest.raises(BundleError, match=r"onnxruntime [0-9.]+ cannot run its graph \(.+\); install") as caught:
+            Forecaster.load(tmp_path)
+        assert "\n" not in str(caught.value)
+
     @pytest.mark.parametrize("text", ["", "{", "[]", "\x00\xff"])
     def test_a_description_that_is_no_json_object_is_refused_in_one_line(self, text: str, tmp_path: Path) -> None:
         save(tmp_path)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shops import COLUMNS, HPARAMS, SHOPS, WINDOW, ZONE, Project, build_project
 
@@ -159,8 +161,16 @@ def test_scales_of_what_says_nothing_are_harmless() -> None:
     known = Known(("same", "absent", "counts"), (), values, {}, {"none": np.array([np.nan])})
     described = describe(known, [8], ["a"], [0])
     assert described["past_location"] == [3.0, 0.0, 3.5]
-    assert described["past_scale"] == [1.0, 1.0, pytest.approx(np.std(np.arange(8)))]
+    assert described["past_scale"] == [3.0, 1.0, pytest.approx(np.std(np.arange(8)))]
     assert (described["numeric_location"], described["numeric_scale"]) == ([0.0], [1.0])
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 400))
+def test_what_never_changes_is_in_units_of_its_own_size(value: float, count: int) -> None:
+    # 9.99 365 times over has a computed mean that is not 9.99, and so a deviation of 1e-15.
+    described = describe(Known(("price",), (), [np.full((count, 1), value)], {}, {}), [count], ["a"], [0])
+    assert described["past_location"] == [value]
+    assert described["past_scale"] == [max(abs(value), 1.0)]
 
 
 def test_every_shop_is_there_for_a_reason(shops: Project) -> None:

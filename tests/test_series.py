@@ -29,7 +29,7 @@ def columns(**changes: Any) -> Columns:
 
 
 def panel_of(frame: pd.DataFrame, repair: RepairParams = LENIENT, **changes: Any) -> Panel:
-    kept = {"min_history": changes.pop("min_history", 1), "end": changes.pop("end", None)}
+    kept = {name: changes.pop(name, other) for name, other in (("min_history", 1), ("end", None), ("whole", True))}
     id_col = "unique_id" if "unique_id" in frame else None
     named = columns(**{"id_col": id_col, "time_col": ("ds",), "target_col": ("y",), **changes})
     return build_panel(frame, columns=named, repair=repair, **kept)
@@ -184,6 +184,39 @@ def test_local_hours_have_one_row_too_few_in_spring_and_two_unclear_ones_in_autu
     assert panel.audit["repairs"]["zone-dst"]["count"] == 2
     assert panel.audit["missing"] == 2
     assert panel.audit["steps"] == len(instants)
+
+
+@pytest.mark.parametrize("freq", ["6h", "12h", "3h"])
+def test_steps_that_a_clock_change_moves_off_the_grid_are_told_with_their_mend(freq: str) -> None:
+    local = pd.date_range("2024-01-01", "2024-12-31", freq=freq)
+    frame = pd.DataFrame({"ds": local.astype(str), "y": np.arange(len(local), dtype=float)})
+    strict = LENIENT.model_copy(update={"off_grid": "error"})
+    told = r"does not fit data.freq .*clock changes of data.timezone 'Europe/Berlin'.*set data.timezone to null"
+    with pytest.raises(DataError, match=told):
+        panel_of(frame, strict, freq=freq, timezone="Europe/Berlin")
+    assert len(panel_of(frame, strict, freq=freq).frame) == len(local)
+    late = pd.to_timedelta(7 * (np.arange(len(local)) % 5 == 4), unit="min")
+    other = frame.assign(ds=(local + late).astype(str))
+    with pytest.raises(DataError, match="does not fit data.freq") as caught:
+        panel_of(other, strict, freq=freq, timezone="Europe/Berlin")
+    assert "clock changes" not in str(caught.value)
+
+
+def test_a_part_of_the_data_may_have_a_row_for_every_other_step() -> None:
+    days = pd.date_range("2024-01-01", periods=20, freq="2D")
+    frame = pd.DataFrame({"ds": days, "y": np.arange(20.0)})
+    with pytest.raises(DataError, match=r"no two rows are one step .*looks like '2D'"):
+        panel_of(frame)
+    panel = panel_of(frame, whole=False)
+    assert panel.audit["steps"] == 39
+    assert panel.frame["y"].isna().sum() == 19
+
+
+@pytest.mark.parametrize("word", ["now", "today", "NOW", "Today"])
+def test_a_word_for_the_present_is_no_timestamp(word: str) -> None:
+    strict = LENIENT.model_copy(update={"bad_time": "error"})
+    with pytest.raises(DataError, match=rf"time-unparseable.*{word}"):
+        panel_of(pd.DataFrame({"ds": ["2024-01-01", word], "y": [1.0, 2.0]}), strict)
 
 
 def test_a_midnight_that_a_clock_change_skips_is_a_day_like_others() -> None:

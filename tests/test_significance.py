@@ -73,13 +73,6 @@ def test_the_difference_is_relative(worse: float, scale: float) -> None:
     assert found.relative == pytest.approx((1 + worse) * a.mean() / b.mean() - 1, abs=1e-9)
 
 
-def test_of_squared_errors_the_difference_is_that_of_their_roots() -> None:
-    a, b = losses(1) ** 2, losses(2) ** 2
-    plain, root = over_time(a, b, overlap=3), over_time(a, b, overlap=3, power=0.5)
-    assert root.relative == pytest.approx(math.sqrt(1 + plain.relative) - 1)
-    assert root.variance == pytest.approx(plain.variance / (4 * (1 + plain.relative)))
-
-
 def test_seeds_of_each_model_add_their_own_variance() -> None:
     a, b = losses(1, spread=0.1), losses(2, spread=0.02)
     found = over_time(a, b, overlap=3)

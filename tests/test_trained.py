@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 from random_networks import build_spec, random_weights
+from trainings import params
 
+from pipeline.errors import GatecastError
 from pipeline.forecaster import Forecaster
 from pipeline.onnx_graph import build_graph
 from pipeline.trained import BATCHES, REPEATS, latencies, timings
 from pipeline.windows import FitSet
+from pipeline.worker import check_kernel
 
 
 def record(seed: int, **changes: Any) -> dict[str, Any]:
@@ -34,6 +37,15 @@ def test_a_record_of_an_earlier_version_tells_no_memory() -> None:
     older = record(11)
     del older["peak_memory_mib"]
     assert timings([older])["seeds"]["11"]["peak_memory_mib"] is None
+
+
+def test_networks_of_an_earlier_run_are_held_to_the_kernels_that_are_asked_for_now() -> None:
+    careless = params("none").train
+    careful = careless.model_copy(update={"require_cudnn": True})
+    check_kernel("cudnn", "lstm", careful)
+    check_kernel("standard", "lstm", careless)
+    with pytest.raises(GatecastError, match="require_cudnn is true, but lstm runs on the standard kernels"):
+        check_kernel("standard", "lstm", careful)
 
 
 def test_latencies_are_measured_on_full_batches_however_few_windows_there_are(small_fit: FitSet) -> None:

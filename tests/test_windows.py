@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
-from pipeline.splits import loss_scales, save_windows, split_positions
+from pipeline.splits import loss_scales, require_season, save_windows, split_positions
+from pipeline.storage import sha256_of
 from pipeline.windows import Floats, load_everything, load_fit, load_test
 
 
@@ -159,6 +160,34 @@ def test_where_the_seasonal_naive_error_says_nothing_the_loss_is_in_units_of_the
     assert found[[1, 5]] == pytest.approx([periodic.std(), noise[:4].std()])
     assert found[2] == pytest.approx(barely.std() / 1000)
     assert (found[3:5] == 0).all()
+
+
+@given(st.floats(-1e9, 1e9), st.integers(2, 400))
+def test_a_series_that_never_changes_has_no_unit_whatever_its_value(value: float, count: int) -> None:
+    assert loss_scales([np.full(count, value)], 1) == 0  # the computed deviation of 365 times .3 is not 0
+
+
+def test_values_below_zero_in_the_test_part_alone_are_told_and_change_nothing_of_the_fit_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, edited in (("positive", slice(0, 0)), ("negative", slice(-3, None)), ("always", slice(0, None))):
+        series = [1.0 + np.arange(40.0)]
+        series[0][edited] *= -1
+        caplog.clear()
+        saved(series, SMALL, tmp_path / name)
+        assert ("leave log1p out of tune.space" in caplog.text) == (name == "negative")
+    assert sha256_of(tmp_path / "positive/fit") == sha256_of(tmp_path / "negative/fit")
+
+
+@pytest.mark.parametrize(("season", "refused"), [(7, False), (8, True), (100, True)])
+def test_there_is_a_season_before_the_validation_part(season: int, refused: bool) -> None:
+    history = 8
+    longest = history + SMALL.val_size + SMALL.test_size
+    if not refused:
+        require_season(longest, SMALL, season)
+        return
+    with pytest.raises(GatecastError, match=f"season_length {season} is as long as all .* validation part, .* 8 steps"):
+        require_season(longest, SMALL, season)
 
 
 def test_a_series_without_room_for_training_windows_is_still_evaluated(tmp_path: Path) -> None:
