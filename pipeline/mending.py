@@ -39,7 +39,7 @@ _MENDS = {
     "zone-missing": "give the times without a zone",
     "end-unparseable": _ANEW,
     "freq-unknown": _ANEW,
-    "freq-mismatch": "mend the timestamps",
+    "freq-mismatch": "mend the timestamps, or bring the steps between as rows without a value",
     "covariate-varies": "give the series one value",
     "gap-huge": "mend the timestamps around the gap",
     "series-short": "bring more rows of it",

@@ -150,13 +150,14 @@ def fill_grid(placed: Placed, source: Source, *, whole: bool) -> Rows:
     Args:
         placed: the rows on the grid.
         source: the frame they come from.
-        whole: whether these are all rows of the data, so that steps which none of them has tell of another frequency.
+        whole: whether these are all rows of the data. Then two of them have to be one step apart; of a part it is
+            enough that they fit no coarser frequency.
 
     Returns:
         Rows without gaps; those put in have a y of NaN and an origin of -1.
 
     Raises:
-        DataError: `gap`, `gap-huge`, or `freq-mismatch` where of a whole no two rows are one step apart.
+        DataError: `gap`, `gap-huge`, or `freq-mismatch` where the rows tell of a coarser frequency.
     """
     rows, starts = placed.rows, _starts(placed.rows.series)
     distances = np.diff(placed.ordinals)
@@ -176,7 +177,9 @@ def fill_grid(placed: Placed, source: Source, *, whole: bool) -> Rows:
 
 def _settle_gaps(rows: Rows, distances: Int64s, source: Source, *, whole: bool) -> None:
     inside = rows.series[1:] == rows.series[:-1]
-    if whole and np.count_nonzero(inside) >= _COARSE_FROM and int(distances[inside].min()) > 1:
+    # Rows of a part are taken for those of a coarser frequency only where all of them fit one.
+    apart = (np.min if whole else np.gcd.reduce)(distances[inside]) if np.count_nonzero(inside) >= _COARSE_FROM else 1
+    if apart > 1:
         what = f"no two rows are one step of data.freq {source.columns.freq!r} apart{_suggestion(rows, source)}"
         raise failure("freq-mismatch", source.moment(rows, np.argmax(inside)), what)
     before = np.flatnonzero(distances > 1)
@@ -270,7 +273,7 @@ def _clock_changes(rows: Rows, source: Source) -> str:
         return ""
     return (
         f", whose steps are moved by the clock changes of data.timezone {zone!r}, though all local times fit; set "
-        "data.timezone to null, which takes them as they are, or a data.freq of an hour or less"
+        "data.timezone to null and give local times without an offset"
     )
 
 

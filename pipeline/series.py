@@ -66,8 +66,8 @@ def build_panel(
         repair: what to do with input that is not clean.
         min_history: steps that a series has at least.
         end: last timestamp used, in the user's time; None for all.
-        whole: whether this is all of the data. Of a part of it, as is brought for a forecast, the frequency is known,
-            and a series that has a row for every other step is one with gaps.
+        whole: whether this is all of the data. In a part of it, as is brought for a forecast, a series may happen to
+            have no two rows one step apart.
 
     Returns:
         The panel, with an audit of every repair.

@@ -138,7 +138,7 @@ def _parse_parquet(file: Path | io.BytesIO, name: str, data: DataParams, find: F
         if pa.types.is_nested(schema.field(column).type):
             raise _unreadable(name, column, schema.field(column).type, "a cell is one value")
     try:
-        dictionaries = [*([] if layout.id_col is None else [layout.id_col]), *layout.categorical]
+        dictionaries = _without_deltas(file, [*([] if layout.id_col is None else [layout.id_col]), *layout.categorical])
         table = pq.ParquetFile(file, read_dictionary=dictionaries).read(columns=list(dict.fromkeys(layout.needed())))
     except (pa.ArrowException, OSError) as error:
         raise failure("file-corrupt", name, f"cannot be decoded ({error})") from None
@@ -146,6 +146,18 @@ def _parse_parquet(file: Path | io.BytesIO, name: str, data: DataParams, find: F
         raise failure("file-empty", name, "no rows")
     columns = {column: _read_column(table.column(column), column, layout, name) for column in table.column_names}
     return pd.DataFrame(columns), np.arange(1, len(table) + 1)
+
+
+def _without_deltas(file: Path | io.BytesIO, names: list[str]) -> list[str]:
+    """The columns that Arrow can read as dictionaries, which it cannot where texts are told by what differs."""
+    found = pq.ParquetFile(file).metadata
+    chunks = [
+        found.row_group(group).column(place)
+        for group in range(found.num_row_groups)
+        for place in range(found.num_columns)
+    ]
+    deltas = {chunk.path_in_schema for chunk in chunks if any("DELTA" in encoding for encoding in chunk.encodings)}
+    return [name for name in names if name not in deltas]
 
 
 def _read_column(values: pa.ChunkedArray, column: str, layout: Layout, name: str) -> pd.Series:

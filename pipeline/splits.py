@@ -122,22 +122,21 @@ def save_windows(
         np.save(out / "test.npy", splits["test"])
 
 
-def require_season(longest: int, params: WindowParams, season_length: int) -> None:
-    """Checks, before anything is trained, that the seasonal naive forecasts which scale MASE exist.
+def require_season(longest_history: int, season_length: int, *, before: str) -> None:
+    """Checks, before anything is trained, that the seasonal naive forecast which scales MASE exists.
 
     Args:
-        longest: steps of the longest series.
-        params: sizes of the parts.
+        longest_history: steps before a part of the series that has the most.
         season_length: in steps.
+        before: which part, `test` or `validation`.
 
     Raises:
-        GatecastError: no series has two values a season apart before its validation part.
+        GatecastError: no series has two values a season apart before it.
     """
-    history = longest - params.test_size - params.val_size
-    if 0 < history <= season_length:
+    if 0 < longest_history <= season_length:
         raise GatecastError(
-            f"evaluate.season_length {season_length} is as long as all the history before the validation part, of at "
-            f"most {history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
+            f"evaluate.season_length {season_length} is as long as all the history before the {before} part, of at "
+            f"most {longest_history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
         )
 
 

@@ -173,8 +173,7 @@ def _state(null: Bools, unreadable: Bools) -> NDArray[np.int8]:
 
 def _parse(words: pd.Series, time_format: str | None) -> pd.DatetimeIndex:
     """Reads text; instants come out in UTC. What cannot be read is NaT."""
-    if time_format is None:
-        words = words.mask(words.str.lower().isin(_MOVING))
+    words = words.mask(words.str.lower().isin(_MOVING))
     try:
         with warnings.catch_warnings():
             # Python 3.13 warns of formats without a year, which are told below as out of range

@@ -499,7 +499,7 @@ def test_editing_the_file_after_a_cutoff_changes_no_forecast_made_at_it_and_ever
         ({"window.context_length": 1_000_000}, ["window.context_length 1000000", "144 steps"]),
         (
             {"evaluate.season_length": 120},
-            ["evaluate.season_length 120", "before the validation part, of at most 96 steps"],
+            ["evaluate.season_length 120", "before the test part, of at most 120 steps"],
         ),
         ({"window.horizon": 25}, ["params.yaml", "val_size 24", "shorter than horizon 25"]),
         ({"window.val_size": 11}, ["params.yaml", "val_size 11", "shorter than horizon 12"]),

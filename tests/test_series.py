@@ -191,7 +191,7 @@ def test_steps_that_a_clock_change_moves_off_the_grid_are_told_with_their_mend(f
     local = pd.date_range("2024-01-01", "2024-12-31", freq=freq)
     frame = pd.DataFrame({"ds": local.astype(str), "y": np.arange(len(local), dtype=float)})
     strict = LENIENT.model_copy(update={"off_grid": "error"})
-    told = r"does not fit data.freq .*clock changes of data.timezone 'Europe/Berlin'.*set data.timezone to null"
+    told = r"does not fit data.freq .*clock changes of data.timezone .*set data.timezone to null and give local times"
     with pytest.raises(DataError, match=told):
         panel_of(frame, strict, freq=freq, timezone="Europe/Berlin")
     assert len(panel_of(frame, strict, freq=freq).frame) == len(local)
@@ -202,21 +202,26 @@ def test_steps_that_a_clock_change_moves_off_the_grid_are_told_with_their_mend(f
     assert "clock changes" not in str(caught.value)
 
 
-def test_a_part_of_the_data_may_have_a_row_for_every_other_step() -> None:
-    days = pd.date_range("2024-01-01", periods=20, freq="2D")
-    frame = pd.DataFrame({"ds": days, "y": np.arange(20.0)})
-    with pytest.raises(DataError, match=r"no two rows are one step .*looks like '2D'"):
+def test_a_part_of_the_data_may_lack_steps_anywhere_but_not_be_of_another_frequency() -> None:
+    days = np.cumsum([0, 2, 3, 2, 5, 2, 2, 3, 4, 2, 7])  # of a series that sells on few days
+    frame = pd.DataFrame({"ds": pd.Timestamp("2024-01-01") + pd.to_timedelta(days, unit="D"), "y": 1.0 + days})
+    with pytest.raises(DataError, match="no two rows are one step"):
         panel_of(frame)
     panel = panel_of(frame, whole=False)
-    assert panel.audit["steps"] == 39
-    assert panel.frame["y"].isna().sum() == 19
+    assert panel.audit["steps"] == days[-1] + 1
+    assert panel.frame["y"].notna().sum() == len(days)
+    sparse = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=20, freq="3D"), "y": np.arange(20.0)})
+    for whole in (True, False):
+        with pytest.raises(DataError, match=r"no two rows are one step .*looks like '3D'"):
+            panel_of(sparse, whole=whole)
 
 
 @pytest.mark.parametrize("word", ["now", "today", "NOW", "Today"])
-def test_a_word_for_the_present_is_no_timestamp(word: str) -> None:
+@pytest.mark.parametrize("time_format", [None, "%Y-%m-%d"])
+def test_a_word_for_the_present_is_no_timestamp(word: str, time_format: str | None) -> None:
     strict = LENIENT.model_copy(update={"bad_time": "error"})
     with pytest.raises(DataError, match=rf"time-unparseable.*{word}"):
-        panel_of(pd.DataFrame({"ds": ["2024-01-01", word], "y": [1.0, 2.0]}), strict)
+        panel_of(pd.DataFrame({"ds": ["2024-01-01", word], "y": [1.0, 2.0]}), strict, time_format=time_format)
 
 
 def test_a_midnight_that_a_clock_change_skips_is_a_day_like_others() -> None:

@@ -304,6 +304,15 @@ def test_bytes_of_one_length_are_counted_for_each_row() -> None:
     assert "Received: 140,0" in refused(upload(raw), 413)
 
 
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_texts_that_a_file_has_whole_are_read(encoding: str) -> None:
+    raw = parquet(hours(30), 30, use_dictionary=False, column_encoding={"when": encoding})
+    assert upload(raw).status_code == 200
+    long = parquet(pa.array([TEXT + str(row) for row in range(7_000)]), 7_000, use_dictionary=False,
+                   column_encoding={"when": encoding}, compression="zstd")  # fmt: skip
+    assert "bytes when unpacked" in refused(upload(long), 413)
+
+
 def test_texts_whose_length_is_not_known_before_they_are_unpacked_are_refused() -> None:
     raw = parquet(hours(30), 30, use_dictionary=False, column_encoding={"when": "DELTA_BYTE_ARRAY"})
     assert "write the file anew, in plain or dictionary encoding" in refused(upload(raw), 422)

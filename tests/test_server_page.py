@@ -273,4 +273,11 @@ def test_places_and_ticks_follow_the_clock_of_the_series(browser: Any, address: 
     assert local == {"27 Oct": "00:00", "03:00": "03:00", "06:00": "06:00", "09:00": "09:00", "12:00": "12:00",
                      "15:00": "15:00", "18:00": "18:00", "21:00": "21:00"}  # fmt: skip
     assert of_clock == places[13]
+    # In a night with an hour that the clock skips, no tick stands for it.
+    spring = [time.isoformat() for time in pd.date_range("2024-03-31", periods=8, freq="h", tz="Europe/Berlin")]
+    with opened(browser, address) as page:
+        _, ticks, *_ = page.evaluate(script, [spring, "2024-03-31T12:00:00"])
+    shown = {at: pd.Timestamp(at, unit="ms", tz="UTC").tz_convert("Europe/Berlin").strftime("%H:%M") for at, _ in ticks}
+    assert all(label in (shown[at], "31 Mar") for at, label in ticks)
+    assert "03:00" in shown.values()
     assert of_zone == pd.Timestamp("2024-10-27").value / 1e6

@@ -661,6 +661,15 @@ def test_ids_are_text_as_written(tmp_path: Path) -> None:
     assert panel.frame["unique_id"].unique().tolist() == ["01", "1", "1.0", "NA", "x y"]
 
 
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"])
+def test_ids_of_parquet_files_are_read_however_they_are_packed(tmp_path: Path, encoding: str) -> None:
+    table = pa.table({"k": ["b", "b", "a", "a"], "t": ["2024-01-01", "2024-01-02"] * 2, "v": [1.0, 2.0, 3.0, 4.0]})
+    kept = {"use_dictionary": False, "column_encoding": {"k": encoding, "t": encoding}}
+    pq.write_table(table, tmp_path / "a.parquet", **kept)
+    panel = ingest(params(tmp_path / "a.parquet", format="parquet", id_col="k"))
+    assert panel.frame["unique_id"].to_list() == ["a", "a", "b", "b"]
+
+
 @pytest.mark.parametrize("ids", [[1, 1], [1.0, 1.0], ["1", "1"]])
 def test_whole_ids_of_parquet_files_have_no_fraction(tmp_path: Path, ids: list[Any]) -> None:
     path = write(tmp_path, parquet(k=ids, t=DAYS[:2], v=[1, 2]), "a.parquet")
@@ -768,16 +777,17 @@ def test_a_frequency_that_does_not_fit_is_told_as_the_forecasters(tmp_path: Path
         ingest(params(path, freq="h"))
     told = str(for_forecast(caught.value, str))
     assert "does not fit the forecaster's frequency 'h'; the data looks like '7min' (the first of " in told
-    assert told.endswith(" rows); mend the timestamps")
+    assert told.endswith(" rows); mend the timestamps, or bring the steps between as rows without a value")
 
 
 def test_what_a_clock_change_moves_is_told_without_what_params_would_do() -> None:
     what = "does not fit data.freq '3h', whose steps are moved by the clock changes of data.timezone 'X'; set "
-    what += "data.timezone to null, which takes them as they are, or a data.freq of an hour or less (the first of 2)"
+    what += "data.timezone to null and give local times without an offset (the first of 2)"
     told = str(for_forecast(failure("freq-mismatch", "a.csv", what), str))
     assert told == (
         "[freq-mismatch] a.csv: does not fit the forecaster's frequency '3h', whose steps are moved by the clock "
-        "changes of the forecaster's time zone 'X' (the first of 2); mend the timestamps"
+        "changes of the forecaster's time zone 'X' (the first of 2); mend the timestamps, or bring the steps between "
+        "as rows without a value"
     )
 
 

@@ -181,13 +181,11 @@ def test_values_below_zero_in_the_test_part_alone_are_told_and_change_nothing_of
 
 @pytest.mark.parametrize(("season", "refused"), [(7, False), (8, True), (100, True)])
 def test_there_is_a_season_before_the_validation_part(season: int, refused: bool) -> None:
-    history = 8
-    longest = history + SMALL.val_size + SMALL.test_size
     if not refused:
-        require_season(longest, SMALL, season)
+        require_season(8, season, before="validation")
         return
     with pytest.raises(GatecastError, match=f"season_length {season} is as long as all .* validation part, .* 8 steps"):
-        require_season(longest, SMALL, season)
+        require_season(8, season, before="validation")
 
 
 def test_a_series_without_room_for_training_windows_is_still_evaluated(tmp_path: Path) -> None:

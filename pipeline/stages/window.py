@@ -16,7 +16,8 @@ def main() -> None:
     params = load_params()
     panel = load_panel(Path("data/series"))
     frame = panel.frame
-    require_season(int(frame.groupby("unique_id").size().max()), params.window, params.evaluate.season_length)
+    longest = int(frame.groupby("unique_id").size().max())
+    require_season(longest - params.window.test_size, params.evaluate.season_length, before="test")
     ids, lengths = np.unique(frame["unique_id"].to_numpy(dtype=str), return_counts=True)
     ends = np.cumsum(lengths)[:-1]
     roles = Columns.from_json(panel.audit["columns"])

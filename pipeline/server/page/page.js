@@ -374,7 +374,7 @@ const forecastNow = async (model) => {
   })).json();
   const { ds, median, intervals, cutoff } = answer.series[0];
   const { series: shown } = state;
-  return { row: rowAt(shown, stamp), ds, places: ds.map((one) => placeIn(shown, one)), median, intervals, cutoff };
+  return { row: rowAt(shown, stamp), ds, places: ds.map((one) => placeIn(shown, one)), offsets: offsetsOf(ds), median, intervals, cutoff };
 };
 
 /** A value of the series that is shown. */
@@ -434,14 +434,15 @@ const draw = () => {
   // One model has room for its narrower intervals too.
   const levels = state.level === "none" ? [] : several ? [state.level] : wanted.filter((level) => Number(level) <= Number(state.level));
   const shown = tickedModels().filter((model) => state.forecasts.has(model.name)).map((model) => {
-    const { places, median, intervals, key, row } = state.forecasts.get(model.name);
+    const { places, offsets, median, intervals, key, row } = state.forecasts.get(model.name);
     const value = row >= 0 && JSON.parse(key)[1] === series.unique_id ? series.y[row] : null;
     const from = value === null || value === undefined ? null : [series.places[row], value];
-    return { places, median, bands: bandsOf(intervals, levels), tone: model.tone, stale: key !== keyOf(), from };
+    return { places, offsets, median, bands: bandsOf(intervals, levels), tone: model.tone, stale: key !== keyOf(), from };
   });
+  const offsets = [series, ...shown].flatMap(({ offsets: own }) => own).sort((one, other) => one.from - other.from);
   stops = stopsOf(view, now);
   chart.show({
-    places: series.places, offsets: series.offsets, values: series.y, cutoff: state.cutoff, view, whole: typeof series.ds[0] === "number",
+    places: series.places, offsets, values: series.y, cutoff: state.cutoff, view, whole: typeof series.ds[0] === "number",
     forecasts: shown, stops, until: Math.max(...shown.filter(({ stale }) => !stale).map(({ places }) => places[places.length - 1]), view[0]),
   });
   describe(now);

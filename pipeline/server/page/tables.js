@@ -95,7 +95,9 @@ const clockLabel = (date, step) => {
 export const timeTicks = (low, high, most, offsets = []) => {
   const before = offsetAt(offsets, low);
   return clockTicks(low + before, high + offsetAt(offsets, high), most)
-    .map((tick) => ({ ...tick, at: tick.at - offsetAt(offsets, tick.at - before) }));
+    .map((tick) => ({ ...tick, clock: tick.at, at: tick.at - offsetAt(offsets, tick.at - before) }))
+    .filter(({ clock, at }) => at + offsetAt(offsets, at) === clock) // the others are in an hour that the clock skips
+    .map(({ clock, ...tick }) => tick);
 };
 
 const clockTicks = (low, high, most) => {
