@@ -104,6 +104,13 @@ def save_windows(
             "window: values are below 0 in the test part alone, where a network of transform log1p cannot be "
             "evaluated; leave log1p out of tune.space if they are right"
         )
+    if max(train_lengths) <= season_length:
+        log.warning(
+            "window: evaluate.season_length %s is as long as all the history before the validation part, of at most %s "
+            "steps; MASE and RMSSE are undefined there, so that compare.metric cannot be one of them",
+            season_length,
+            max(train_lengths),
+        )
     with replacing(folder / "fit") as out:
         _write_part(out, ids, fit_values, times=fit_times, meta={**meta, **shape}, known=known.cut(fit_lengths))
         np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
@@ -122,21 +129,20 @@ def save_windows(
         np.save(out / "test.npy", splits["test"])
 
 
-def require_season(longest_history: int, season_length: int, *, before: str) -> None:
+def require_season(longest_history: int, season_length: int) -> None:
     """Checks, before anything is trained, that the seasonal naive forecast which scales MASE exists.
 
     Args:
-        longest_history: steps before a part of the series that has the most.
+        longest_history: steps before the test part, of the series that has the most.
         season_length: in steps.
-        before: which part, `test` or `validation`.
 
     Raises:
-        GatecastError: no series has two values a season apart before it.
+        GatecastError: no series has two values a season apart before its test part.
     """
     if 0 < longest_history <= season_length:
         raise GatecastError(
-            f"evaluate.season_length {season_length} is as long as all the history before the {before} part, of at "
-            f"most {longest_history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
+            f"evaluate.season_length {season_length} is as long as all the history before the test part, of at most "
+            f"{longest_history} steps; MASE has nothing to be scaled by. Make it shorter (1: no season)"
         )
 
 

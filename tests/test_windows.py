@@ -59,10 +59,11 @@ def test_with_a_step_size_of_one_every_origin_is_there(params: WindowParams, len
     assert len(test) == params.test_size - params.horizon + 1
 
 
-def saved(series: list[Floats], params: WindowParams, folder: Path) -> None:
+def saved(series: list[Floats], params: WindowParams, folder: Path, *, season_length: int = 1) -> None:
     times = [np.datetime64("2020-01-01") + np.arange(len(v)).astype("timedelta64[D]") for v in series]
     ids = [f"s{i}" for i in range(len(series))]
-    save_windows(ids, series, times, params, season_length=1, meta={"freq": "D", "timezone": None}, folder=folder)
+    meta = {"freq": "D", "timezone": None}
+    save_windows(ids, series, times, params, season_length=season_length, meta=meta, folder=folder)
 
 
 SMALL = WindowParams(context_length=10, horizon=3, val_size=6, test_size=6, step_size=1, stride=1, min_context=4)
@@ -180,12 +181,22 @@ def test_values_below_zero_in_the_test_part_alone_are_told_and_change_nothing_of
 
 
 @pytest.mark.parametrize(("season", "refused"), [(7, False), (8, True), (100, True)])
-def test_there_is_a_season_before_the_validation_part(season: int, refused: bool) -> None:
+def test_there_is_a_season_before_the_test_part(season: int, refused: bool) -> None:
     if not refused:
-        require_season(8, season, before="validation")
+        require_season(8, season)
         return
-    with pytest.raises(GatecastError, match=f"season_length {season} is as long as all .* validation part, .* 8 steps"):
-        require_season(8, season, before="validation")
+    with pytest.raises(
+        GatecastError, match=f"season_length {season} is as long as all .* test part, of at most 8 steps"
+    ):
+        require_season(8, season)
+
+
+@pytest.mark.parametrize(("season", "told"), [(27, False), (28, True)])
+def test_a_season_as_long_as_the_training_part_is_told(
+    season: int, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(numbered(40), SMALL, tmp_path, season_length=season)
+    assert ("MASE and RMSSE are undefined there" in caplog.text) == told
 
 
 def test_a_series_without_room_for_training_windows_is_still_evaluated(tmp_path: Path) -> None:

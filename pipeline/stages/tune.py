@@ -13,7 +13,6 @@ from pipeline.params import Params, load_params
 from pipeline.progress import Progress
 from pipeline.scratch import scratch
 from pipeline.search import Ledger, Outcome, Proposal, fit_space, search, summarise
-from pipeline.splits import require_season
 from pipeline.stages import run_stage
 from pipeline.storage import write_json
 from pipeline.windows import load_fit
@@ -25,8 +24,6 @@ FIT = Path("data/windows/fit")
 def main() -> None:
     params, cell = load_params(), sys.argv[1]
     tune, fit = params.tune, load_fit(FIT)
-    if params.compare.metric in {"mase", "rmsse"}:  # by which the cells will be told apart on the validation part
-        require_season(max(map(len, fit.history)), params.evaluate.season_length, before="validation")
     space = fit_space(
         tune.space[cell],
         season_length=params.evaluate.season_length,

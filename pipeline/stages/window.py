@@ -17,7 +17,7 @@ def main() -> None:
     panel = load_panel(Path("data/series"))
     frame = panel.frame
     longest = int(frame.groupby("unique_id").size().max())
-    require_season(longest - params.window.test_size, params.evaluate.season_length, before="test")
+    require_season(longest - params.window.test_size, params.evaluate.season_length)
     ids, lengths = np.unique(frame["unique_id"].to_numpy(dtype=str), return_counts=True)
     ends = np.cumsum(lengths)[:-1]
     roles = Columns.from_json(panel.audit["columns"])
