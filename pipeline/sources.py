@@ -129,16 +129,18 @@ def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _parse_parquet(file: Path | io.BytesIO, name: str, data: DataParams, find: FindLayout) -> _Raw:
     try:
-        schema = pq.ParquetFile(file).schema_arrow
+        opened = pq.ParquetFile(file)
     except (pa.ArrowException, OSError):
         size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file_size(file, name)
         raise failure("file-corrupt", name, f"no Parquet file. Received: {size:,} bytes") from None
+    schema = opened.schema_arrow
     layout = find(schema.names, Columns.from_params(data), name)
     for column in layout.needed():
         if pa.types.is_nested(schema.field(column).type):
             raise _unreadable(name, column, schema.field(column).type, "a cell is one value")
     try:
-        dictionaries = _without_deltas(file, [*([] if layout.id_col is None else [layout.id_col]), *layout.categorical])
+        texts = [*([] if layout.id_col is None else [layout.id_col]), *layout.categorical]
+        dictionaries = _without_deltas(opened.metadata, texts)
         table = pq.ParquetFile(file, read_dictionary=dictionaries).read(columns=list(dict.fromkeys(layout.needed())))
     except (pa.ArrowException, OSError) as error:
         raise failure("file-corrupt", name, f"cannot be decoded ({error})") from None
@@ -148,9 +150,8 @@ def _parse_parquet(file: Path | io.BytesIO, name: str, data: DataParams, find: F
     return pd.DataFrame(columns), np.arange(1, len(table) + 1)
 
 
-def _without_deltas(file: Path | io.BytesIO, names: list[str]) -> list[str]:
+def _without_deltas(found: pq.FileMetaData, names: list[str]) -> list[str]:
     """The columns that Arrow can read as dictionaries, which it cannot where texts are told by what differs."""
-    found = pq.ParquetFile(file).metadata
     chunks = [
         found.row_group(group).column(place)
         for group in range(found.num_row_groups)

@@ -84,7 +84,7 @@ def data_of(
     delimiter: str,
     decimal: str,
     encoding: str,
-    option: Callable[[str], str] = str,
+    option: Callable[[str], str],
 ) -> DataParams:
     """Describes a file with the columns of a bundle, as section data of params.yaml would.
 
