@@ -672,6 +672,14 @@ def test_a_script_that_fails_shows_its_last_line(tmp_path: Path, monkeypatch: py
         runs.run_script(Path(sys.executable), "toy", tmp_path / "out/spec.json", 1)
 
 
+def test_what_stops_us_at_the_keyboard_does_not_reach_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy_run.py").write_text("import os; open('group', 'w').write(str(os.getpgid(0)))")
+    monkeypatch.setattr(runs, "HERE", tmp_path)
+    (tmp_path / "out").mkdir()
+    runs.run_script(Path(sys.executable), "toy", tmp_path / "out/spec.json", 1)
+    assert int((tmp_path / "out/group").read_text()) != os.getpgid(0)
+
+
 def test_only_figures_that_were_not_known_are_a_look_at_the_test_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def train(spec, frame, arguments):
 def search(spec, frame):
     """Searches until as many trials as are wanted have ended well, and trains the best as the library does."""
     study, wanted = stored_study(spec), spec["search"]["trials"]
+    repeat_interrupted(study)
     before, missing = len(study.trials), unfinished(study, spec)
     ends = optuna.study.MaxTrialsCallback(wanted, states=(optuna.trial.TrialState.COMPLETE,))
     auto = AUTO[spec["model"]](
@@ -142,6 +143,14 @@ def search(spec, frame):
         sys.exit(f"{missing} of {wanted} trials are missing: too many have failed")
     here = sum(trial.duration.total_seconds() for trial in study.trials[before:] if trial.duration)
     return forecaster, {**told_of(study), "fit_seconds": seconds - here, "parameters": count(forecaster)}
+
+
+def repeat_interrupted(study):
+    """Puts trials that an earlier run was stopped in first in the queue: the longest ones are stopped most often."""
+    repeated = {trial.user_attrs.get("repeats") for trial in study.trials}
+    for trial in study.trials:
+        if trial.state == optuna.trial.TrialState.RUNNING and trial.number not in repeated:
+            study.enqueue_trial(trial.params, user_attrs={"repeats": trial.number})
 
 
 def refit(spec, frame, study):

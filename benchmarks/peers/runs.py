@@ -294,7 +294,14 @@ def run_script(python: Path, peer: str, specification: Path, threads: int) -> No
     command = [str(python), str(script_of(peer)), str(specification)]
     with (
         log.open("wb") as file,
-        subprocess.Popen(command, cwd=folder, env=variables(threads), stdout=file, stderr=subprocess.STDOUT) as process,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=variables(threads),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl+C is for us, who kill it: a search would take it for a trial that has failed
+        ) as process,
     ):
         _RUNNING.add(process)
         try:
