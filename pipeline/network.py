@@ -252,14 +252,15 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         """The head: [N, H, Q] before they are spread."""
         spec = self.spec
         steps = spec.future_segments * spec.hparams.segment_length
-        return ops.reshape(_flat(self.head, decoded), (-1, steps, len(spec.quantiles)))[:, : spec.horizon]
+        every = ops.reshape(_flat(self.head, decoded), (-1, steps, len(spec.quantiles)))
+        return tf.slice(every, (0, 0, 0), (-1, spec.horizon, -1))  # which is faster on the way back than an index
 
     def _copied(self, weights: Any, segments: Any) -> Any:
         """A weighted copy of past segments for each future one, of what was observed in them: [N, H]."""
         spec, length = self.spec, self.spec.hparams.segment_length
         observed = ops.matmul(weights, segments[:, :, length:])
         copied = ops.matmul(weights, segments[:, :, :length]) / ops.maximum(observed, COPIED_AT_LEAST)
-        return ops.reshape(copied, (-1, spec.future_segments * length))[:, : spec.horizon]
+        return tf.slice(ops.reshape(copied, (-1, spec.future_segments * length)), (0, 0), (-1, spec.horizon))
 
 
 def _flat(layer: Any, x: Any) -> Any:

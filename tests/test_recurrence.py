@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from pipeline.cells import CELLS
-from pipeline.recurrence import advance, train_layer
+from pipeline.recurrence import UNROLLED, advance, train_layer
 
-SHAPES = [(3, 1, 5, 4), (1, 2, 4, 7), (6, 30, 8, 8)]  # windows, steps, inputs, units
+LOOPS = {"While", "StatelessWhile"}
+SHAPES = [(3, 1, 5, 4), (1, 2, 4, 7), (6, 30, 8, 8), (2, UNROLLED, 3, 4)]  # windows, steps, inputs, units
 
 
 def build_layer(cell: str, inputs: int, units: int) -> Any:
@@ -85,7 +86,25 @@ def test_one_step_for_many_inputs_equals_the_cell_on_repeated_states(cell: str, 
     np.testing.assert_allclose(got, tf.reshape(expected, (windows, segments, 4)), rtol=1e-5, atol=1e-6)
 
 
-def test_with_a_gpu_the_layer_itself_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_trained_here_has_no_loop(cell: str) -> None:
+    layer = build_layer(cell, 3, 4)
+    x = tf.zeros((2, UNROLLED, 3))
+    assert not operations(lambda: train_layer(cell, layer, x)) & LOOPS
+    assert operations(lambda: layer(x)) & LOOPS
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_with_a_gpu_or_for_many_steps_the_layer_itself_is_trained(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def layer(x: Any) -> tuple[Any, str]:
+        return x, "state"
+
+    many, few = tf.zeros((1, UNROLLED + 1, 3)), tf.zeros((1, 2, 3))
+    assert train_layer(cell, layer, many) == (many, "state")
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"/device:{kind}:0"])
-    outputs = train_layer("gru", lambda x: (x, "state"), "inputs")
-    assert outputs == ("inputs", "state")
+    assert train_layer(cell, layer, few) == (few, "state")
+
+
+def operations(run: Any) -> set[str]:
+    """The kinds of operations in the graph of a function."""
+    return {operation.type for operation in tf.function(run).get_concrete_function().graph.get_operations()}

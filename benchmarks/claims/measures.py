@@ -534,8 +534,8 @@ def _cost(
     setup = (
         f"Training updates of {COST_BATCH} examples of {COST_LENGTH} steps, on one thread, in a fresh process with "
         f"nothing beside it. {how} Measured are stock Keras layers, `keras.layers.LSTM` and `keras.layers.GRU`, with a "
-        "linear head and Keras' own Adam, in a graph that XLA does not compile. The pipeline trains otherwise: its GRU "
-        "has a gradient and its Adam a kernel of its own, and its steps are segments."
+        "linear head and Keras' own Adam, in a graph that XLA does not compile. The pipeline trains otherwise: its "
+        "layers are unrolled, its Adam has a kernel of its own, and its steps are segments."
     )
     return _result(figures, setup, tally)
 

@@ -217,10 +217,10 @@ def _peers(results: Json) -> str:
     rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (
         "All on one batch that is there already. Keras' loop is the same network in the same graph, with the recurrent "
-        "layers as Keras runs them, as they are in ours with an LSTM, and `keras.optimizers.Adam`. PyTorch's is the "
-        "same network written for it (`benchmarks/speed/torch_run.py`: `nn.LSTM` or `nn.GRU`, one step of it for each "
-        "future segment, fused Adam, `clip_grad_norm_`), run step by step as it is usual there; with the same weights "
-        "it has been checked to give the same forecast and the same loss. It has no covariates and no copies."
+        "layers as Keras runs them and `keras.optimizers.Adam`. PyTorch's is the same network written for it "
+        "(`benchmarks/speed/torch_run.py`: `nn.LSTM` or `nn.GRU`, one step of it for each future segment, fused Adam, "
+        "`clip_grad_norm_`), run step by step as it is usual there; with the same weights it has been checked to give "
+        "the same forecast and the same loss. It has no covariates and no copies."
     )
     return _section("The same network, by others", ["step", *columns], rows, note)
 
@@ -235,8 +235,8 @@ def _layers(results: Json) -> str:
                 rows.append(_row(f"{cell.upper()}-{LAYER.units}, {counted(threads)}", group, columns))
     note = (
         f"Forward and backward over {LAYER.steps} steps of {LAYER.inputs} inputs, {LAYER.batch} windows at a time; the "
-        "loss is of the final state. Ours is `pipeline/recurrence.py`, with the weights of the Keras layer; it has a "
-        "gradient of its own for the GRU alone, so that with an LSTM both are Keras' layer."
+        "loss is of the final state. Ours is `pipeline/recurrence.py`, with the weights of the Keras layer: its steps "
+        "stand in the graph one after the other, which these many are the most for."
     )
     return _section("A recurrent layer alone", ["layer", *columns], rows, note)
 
@@ -256,10 +256,9 @@ def _variants(results: Json) -> str:
     note = (
         f"On two threads, in batches of {BATCH}, unless something else is said. Larger batches are fewer steps, so not "
         "faster learning. Whole steps are taken in one call of a graph for each epoch; one step for each call is what "
-        "a loop in Python would have. The bare network's LSTM is Keras' own; its GRU has its inputs projected at once "
-        "and steps first in memory, and a gradient of its own. The plain loops have the gradient that TensorFlow "
-        "derives: next to *its recurrent layer in the loop of Keras* they show what projecting at once is worth, and "
-        "next to each other what the order in memory is. Products in bfloat16 are TensorFlow's option "
+        "a loop in Python would have. The bare network's recurrent layer has no loop. The plain loops project their "
+        "inputs at once: next to *its recurrent layer in the loop of Keras* they show what that is worth, and next to "
+        "each other what the order in memory is. Products in bfloat16 are TensorFlow's option "
         "`auto_mixed_precision_onednn_bfloat16`. It is not used: results would then depend on the kernels that a "
         "machine has for that type, and on whether it has any. Neither is XLA, whose results have other bits, and "
         "which has to compile each network first.\n"

@@ -17,14 +17,14 @@ import tensorflow as tf
 from benchmarks.speed.catalogue import AGAINST_BARE, BESIDE, EPOCH_WINDOWS, LAYER, PRODUCT, SHAPES, Setup
 from benchmarks.speed.process import Measure, Pair
 from benchmarks.speed.synthetic import build_fit, build_spec
-from pipeline import recurrence, training
+from pipeline import training
 from pipeline.cells import CELLS
 from pipeline.cost import multiply_accumulates
 from pipeline.gathering import Gather, gather_windows
 from pipeline.hparams import NetworkSpec
 from pipeline.network import SegmentNetwork, _flat, network_weights, pinball_loss
 from pipeline.optimizer import FusedAdam
-from pipeline.recurrence import train_layer
+from pipeline.recurrence import AFTER, train_layer, weights_of
 from pipeline.windows import FitSet
 from pipeline.worker import peak_memory_mib
 
@@ -67,33 +67,20 @@ def loop_layer(cell: str, layer: Any, x: Any, *, axis: int) -> list[Any]:
         x: inputs [N, S, D].
         axis: of the steps in the projected inputs.
     """
-    projected, bias = recurrence._project(layer, x), recurrence._state_bias(layer)
+    weights = weights_of(layer)
+    projected = tf.reshape(weights.project(tf.reshape(x, (-1, x.shape[2]))), (-1, x.shape[1], weights.kernel.shape[1]))
     projected = tf.transpose(projected, (1, 0, 2)) if axis == 0 else projected
     zeros = tf.zeros((tf.shape(x)[0], layer.units))
 
     def step(t: Any, outputs: Any, *states: Any) -> tuple[Any, ...]:
-        recurrent = tf.nn.bias_add(states[0] @ layer.cell.recurrent_kernel, bias)
-        after = _AFTER[cell](projected[t] if axis == 0 else projected[:, t], recurrent, states)
+        inputs = projected[t] if axis == 0 else projected[:, t]
+        after = AFTER[cell](inputs, weights.project_state(states[0]), states)
         return t + 1, outputs.write(t, after[0]), *after
 
     outputs = tf.TensorArray(tf.float32, x.shape[1], element_shape=zeros.shape)
-    first = (0, outputs, *[zeros] * _STATES[cell])
+    first = (0, outputs, *[zeros] * CELLS[cell].states)
     _, _, *states = tf.while_loop(lambda t, *_: t < x.shape[1], step, first, maximum_iterations=x.shape[1])
     return list(states)
-
-
-def _after_lstm(inputs: Any, recurrent: Any, states: Sequence[Any]) -> tuple[Any, ...]:
-    i, f, g, o = tf.split(inputs + recurrent, 4, axis=-1)
-    carry = tf.sigmoid(f) * states[1] + tf.sigmoid(i) * tf.tanh(g)
-    return tf.sigmoid(o) * tf.tanh(carry), carry
-
-
-def _after_gru(inputs: Any, recurrent: Any, states: Sequence[Any]) -> tuple[Any, ...]:
-    return recurrence._gru(inputs, recurrent, states[0])[:1]
-
-
-_STATES = {"lstm": 2, "gru": 1}
-_AFTER = {"lstm": _after_lstm, "gru": _after_gru}
 
 
 class Recorder:
