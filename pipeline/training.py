@@ -216,15 +216,19 @@ def _training(
     """An epoch of training over batches of windows [steps, batch], as one graph; gives the mean loss."""
     loss_of = _loss(network, gather, windows, loss_scale)
 
-    @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
+    # Without AutoGraph, which would read and rewrite all that a step calls: over a second of each process.
+    @tf.function(autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
     def train_epoch(batches: Any) -> Any:
-        total = tf.zeros(())
-        for rows in batches:
+        steps = tf.shape(batches)[0]
+
+        def step(number: Any, total: Any) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
-                loss = loss_of(rows, True)
+                loss = loss_of(batches[number], True)
             optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
-            total += loss
-        return total / tf.cast(tf.shape(batches)[0], tf.float32)
+            return number + 1, total + loss
+
+        _, total = tf.while_loop(lambda number, _: number < steps, step, (0, tf.zeros(())))
+        return total / tf.cast(steps, tf.float32)
 
     return lambda batches: train_epoch(tf.constant(batches))
 
@@ -233,7 +237,7 @@ def _validation(network: SegmentNetwork, gather: Gather, windows: Windows, loss_
     """The mean loss over the windows of a split, or over `VAL_WINDOWS` of them."""
     loss_of = _loss(network, gather, windows, loss_scale)
 
-    @tf.function(jit_compile=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False, jit_compile=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
     def loss_sum(rows: Any) -> Any:
         return loss_of(rows, False) * tf.cast(tf.size(rows), tf.float32)
 
