@@ -35,9 +35,12 @@ class Weights(NamedTuple):
     state_bias: Any
 
     def project(self, x: Any) -> Any:
-        """Inputs [N, D] in units of the gates."""
-        projected = x @ self.kernel
-        return projected if self.input_bias is None else tf.nn.bias_add(projected, self.input_bias)
+        """Inputs [N, D] or [N, S, D] in units of the gates, by one product."""
+        flat = x if len(x.shape) == 2 else tf.reshape(x, (-1, x.shape[2]))
+        projected = flat @ self.kernel
+        if self.input_bias is not None:
+            projected = tf.nn.bias_add(projected, self.input_bias)
+        return projected if len(x.shape) == 2 else tf.reshape(projected, (-1, x.shape[1], projected.shape[1]))
 
     def project_state(self, state: Any) -> Any:
         """A state [N, units] in units of the gates."""
@@ -80,9 +83,8 @@ def advance(cell: str, layer: Any, x: Any, states: Sequence[Any]) -> Any:
         Outputs [N, F, units].
     """
     weights = weights_of(layer)
-    inputs = weights.project(tf.reshape(x, (-1, x.shape[2])))  # one product
-    inputs = tf.reshape(inputs, (-1, x.shape[1], inputs.shape[1]))
-    return AFTER[cell](inputs, weights.project_state(states[0])[:, None], [state[:, None] for state in states])[0]
+    each = [state[:, None] for state in states]
+    return AFTER[cell](weights.project(x), weights.project_state(states[0])[:, None], each)[0]
 
 
 def weights_of(layer: Any) -> Weights:

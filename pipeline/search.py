@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.errors import GatecastError
 from pipeline.hparams import Hparams
 from pipeline.params import FloatRange, IntRange, SearchSpace, TuneParams
-from pipeline.quiet import quiet
+from pipeline.quiet import loading
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -66,11 +66,12 @@ def search(params: TuneParams, space: SearchSpace, *, run_round: RunRound, ledge
     done = ledger.rows()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        oracle = _oracle(params, space, folder)
-        while (left := params.max_trials - sum(row["status"] == "completed" for row in rows)) > 0:
+        oracle, drawn = _oracle(params, space, folder)
+        while (left := params.max_trials - (completed := _completed(rows))) > 0:
             if len(rows) >= ATTEMPTS_PER_TRIAL * params.max_trials:
                 break
-            trials = _propose(oracle, min(params.parallel, left))
+            # Trials that no result has a say in wait for none, so that no process does.
+            trials = _propose(oracle, min(max(params.parallel, drawn - completed), left))
             if not trials:
                 break
             fresh = _round(trials, rows, done, params, run_round=run_round, ledger=ledger)
@@ -78,6 +79,10 @@ def search(params: TuneParams, space: SearchSpace, *, run_round: RunRound, ledge
                 _tell(oracle, trial, row)
             rows += fresh
     return rows
+
+
+def _completed(rows: Sequence[Row]) -> int:
+    return sum(row["status"] == "completed" for row in rows)
 
 
 def summarise(
@@ -253,30 +258,40 @@ def _key(values: Mapping[str, Any]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _oracle(params: TuneParams, space: SearchSpace, folder: str) -> keras_tuner.Oracle:
-    """A fresh oracle; replaying the ledger brings it to where a killed search was."""
-    with quiet():  # it loads TensorFlow
+def _oracle(params: TuneParams, space: SearchSpace, folder: str) -> tuple[keras_tuner.Oracle, int]:
+    """A fresh oracle, and how many completed trials it has before results have a say in what it proposes.
+
+    Replaying the ledger brings it to where a killed search was.
+    """
+    with loading():  # it loads TensorFlow
         import keras_tuner
 
+    hyperparameters = _hyperparameters(space)
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "min"),
-        "hyperparameters": _hyperparameters(space),
+        "hyperparameters": hyperparameters,
         "seed": params.seed,
         "max_consecutive_failed_trials": UNBOUNDED,
     }
+    drawn = 0
     if params.algorithm == "hyperband":
         oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=params.max_epochs, **common)
     elif params.algorithm == "bayesian":
-        oracle = keras_tuner.oracles.BayesianOptimizationOracle(max_trials=UNBOUNDED, **common)
+        drawn = 3 * len(hyperparameters.space)  # Keras Tuner's own default
+        oracle = keras_tuner.oracles.BayesianOptimizationOracle(
+            max_trials=UNBOUNDED, num_initial_points=drawn, **common
+        )
     elif params.algorithm == "local":
-        from pipeline.local_search import LocalSearchOracle
+        from pipeline.local_search import FIRST, LocalSearchOracle
 
+        drawn = FIRST
         oracle = LocalSearchOracle(max_trials=UNBOUNDED, **common)
     else:
+        drawn = UNBOUNDED
         oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=UNBOUNDED, **common)
     oracle.verbose = 0
     oracle._set_project_dir(folder, "oracle")
-    return oracle
+    return oracle, drawn
 
 
 def _hyperparameters(space: SearchSpace) -> keras_tuner.HyperParameters:

@@ -25,9 +25,11 @@ class Lab:
 
     def __init__(self, *, dies_at: int | None = None, failing: Sequence[str] = (), backwards: int = 0) -> None:
         self.ran: list[str] = []
+        self.rounds: list[int] = []
         self._dies_at, self._failing, self._backwards = dies_at, failing, backwards
 
     def run_round(self, proposals: Sequence[Proposal]) -> Iterator[tuple[int, Outcome]]:
+        self.rounds.append(len(proposals))
         order = list(enumerate(proposals))
         for i, proposal in reversed(order) if self._backwards else order:
             if self._dies_at is not None and len(self.ran) >= self._dies_at:
@@ -69,6 +71,35 @@ def test_the_budget_is_counted_in_completed_trials(algorithm: str, tmp_path: Pat
     assert statuses.count("completed") == 8
     assert statuses.count("failed") == 2
     assert [row["trial"] for row in rows] == sorted(row["trial"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "rounds"),
+    [("local", [8, 2, 2, 1]), ("random", [13]), ("bayesian", [3 * 13, 2, 2]), ("hyperband", [2, 2, 2, 2])],
+)
+def test_trials_wait_for_others_only_where_results_have_a_say_in_them(
+    algorithm: str, rounds: list[int], tmp_path: Path
+) -> None:
+    lab = Lab()
+    run(tune_params(algorithm, max_trials=sum(rounds)), lab, tmp_path / "ledger")
+    assert lab.rounds == rounds
+
+
+@pytest.mark.parametrize(("algorithm", "drawn"), [("local", 8), ("random", 14), ("bayesian", 14)])
+def test_what_is_drawn_at_random_is_the_same_however_many_run_side_by_side(
+    algorithm: str, drawn: int, tmp_path: Path
+) -> None:
+    found = [
+        run(tune_params(algorithm, max_trials=14, parallel=parallel), Lab(), tmp_path / f"{parallel}")[:drawn]
+        for parallel in (1, 2, 3, 5)
+    ]
+    assert all(rows == found[0] for rows in found)
+
+
+def test_a_failed_trial_is_drawn_again_before_results_have_a_say(tmp_path: Path) -> None:
+    lab = Lab(failing=["0001", "0006", "0008"])
+    assert len(run(tune_params("local", max_trials=12, parallel=1), lab, tmp_path / "ledger")) == 15
+    assert lab.rounds == [8, 2, 1, 1, 1, 1, 1]
 
 
 def test_a_local_search_varies_two_hyperparameters_of_the_best_once_some_are_drawn(tmp_path: Path) -> None:

@@ -118,13 +118,13 @@ def search(spec, frame):
     """Searches until as many trials as are wanted have ended well, and trains the best as the library does."""
     study, wanted = stored_study(spec), spec["search"]["trials"]
     repeat_interrupted(study)
-    before, missing = len(study.trials), unfinished(study, spec)
+    missing, ended = unfinished(study, spec), {trial.number for trial in study.trials if trial.duration}
     ends = optuna.study.MaxTrialsCallback(wanted, states=(optuna.trial.TrialState.COMPLETE,))
     auto = AUTO[spec["model"]](
         h=spec["horizon"],
         loss=MQLoss(quantiles=spec["quantiles"]),
         config=search_space(spec),
-        search_alg=optuna.samplers.TPESampler(seed=spec["seed"] + before),
+        search_alg=optuna.samplers.TPESampler(seed=spec["seed"] + len(study.trials)),
         num_samples=missing + wanted if missing > 0 else 0,  # as many may fail
         refit_with_val=spec["fit_rows"] == spec["train_rows"],
         backend="optuna",
@@ -141,7 +141,8 @@ def search(spec, frame):
     study = stored_study(spec)
     if (missing := unfinished(study, spec)) > 0:
         sys.exit(f"{missing} of {wanted} trials are missing: too many have failed")
-    here = sum(trial.duration.total_seconds() for trial in study.trials[before:] if trial.duration)
+    new = [trial for trial in study.trials if trial.duration and trial.number not in ended]
+    here = sum(trial.duration.total_seconds() for trial in new)
     return forecaster, {**told_of(study), "fit_seconds": seconds - here, "parameters": count(forecaster)}
 
 

@@ -68,7 +68,7 @@ def loop_layer(cell: str, layer: Any, x: Any, *, axis: int) -> list[Any]:
         axis: of the steps in the projected inputs.
     """
     weights = weights_of(layer)
-    projected = tf.reshape(weights.project(tf.reshape(x, (-1, x.shape[2]))), (-1, x.shape[1], weights.kernel.shape[1]))
+    projected = weights.project(x)
     projected = tf.transpose(projected, (1, 0, 2)) if axis == 0 else projected
     zeros = tf.zeros((tf.shape(x)[0], layer.units))
 
