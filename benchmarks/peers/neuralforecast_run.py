@@ -29,6 +29,7 @@ KEYS = ["unique_id", "cutoff", "ds"]
 TRAINER = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 QUICK = {"max_steps": 2, "val_check_steps": 2}
 STUDY = "search"
+SEARCHED_SEEDS = 20  # the highest of a search, which draws one with the rest
 
 
 def main() -> None:
@@ -155,11 +156,12 @@ def repeat_interrupted(study):
 
 
 def refit(spec, frame, study):
-    """Trains the best of a finished search with another seed."""
+    """Trains the best of a finished search with another seed, which the search cannot have drawn itself."""
     best = study.best_trial.user_attrs["ALL_PARAMS"]
     kept = {name: value for name, value in best.items() if name not in (*TRAINER, "futr_exog_list", "h")}
     start = time.perf_counter()
-    forecaster, told = train({**spec, "max_seconds": None}, frame, kept | {"random_seed": spec["seed"]})
+    kept["random_seed"] = SEARCHED_SEEDS + spec["seed"]
+    forecaster, told = train({**spec, "max_seconds": None}, frame, kept)
     return forecaster, told_of(study) | told | {"fit_seconds": time.perf_counter() - start}  # without the search
 
 
