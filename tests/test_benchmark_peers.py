@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
@@ -35,7 +35,7 @@ from benchmarks.peers.catalogue import (
     ours_on,
 )
 from benchmarks.peers.comparing import contrasts, groups, mean_sd, took
-from benchmarks.peers.environments import HERE, make_environment, requirements_of, torch_for_cpu
+from benchmarks.peers.environments import HERE, KEEPING_MEMORY, make_environment, requirements_of, torch_for_cpu
 from benchmarks.peers.estimates import expected_seconds
 from benchmarks.peers.exchange import METRICS, Panel, figures, load_panel, read_answer, save_data, specify
 from benchmarks.peers.page import render_page, render_plan
@@ -56,7 +56,8 @@ MADE = {"machine": MACHINE, "commit": "abc", "date": "2026-11-21"}
 LSTM = Job(SET, "neuralforecast", "lstm", "documentation", 1)
 NAMED = {(model.peer, model.name): model for model in MODELS}
 
-Script = Callable[[Path, str, Path, int], None]
+Variables = Mapping[str, str]
+Script = Callable[[Path, str, Path, Variables], None]
 SCRIPT: Script = runs.run_script
 PAIRED = ("documentation", "equal-network", "tuned-short")
 
@@ -427,7 +428,7 @@ def bench(tmp_path: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> Benc
     """A bench whose peers answer at once; what was asked of them is in `calls`."""
     monkeypatch.setattr(runs, "_panel", lambda *_: panel)
     monkeypatch.setattr(runs, "make_environment", lambda peer, _: tmp_path / peer)
-    monkeypatch.setattr(runs, "run_script", lambda _, peer, spec, threads: answer_to(spec, panel))
+    monkeypatch.setattr(runs, "run_script", lambda _, peer, spec, variables: answer_to(spec, panel))
     monkeypatch.setattr(runs, "made", lambda: MADE)
     monkeypatch.setattr(command, "FOUND", tmp_path / "peers.json")
     monkeypatch.setattr(command, "PAGE", tmp_path / "PEERS.md")
@@ -449,9 +450,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     before: Script = runs.run_script
 
-    def script(python: Path, peer: str, spec: Path, threads: int) -> None:
+    def script(python: Path, peer: str, spec: Path, variables: Variables) -> None:
         told.append(json.loads(spec.read_text()))
-        before(python, peer, spec, threads)
+        before(python, peer, spec, variables)
 
     monkeypatch.setattr(runs, "run_script", script)
     return told
@@ -546,10 +547,10 @@ def test_a_measurement_that_fails_is_told_of_and_the_others_go_on(
 ) -> None:
     before: Script = runs.run_script
 
-    def script(python: Path, peer: str, spec: Path, threads: int) -> None:
+    def script(python: Path, peer: str, spec: Path, variables: Variables) -> None:
         if json.loads(spec.read_text())["seed"] == 2:
             raise GatecastError("log.txt: exit code 1. Its last line: out of memory")
-        before(python, peer, spec, threads)
+        before(python, peer, spec, variables)
 
     monkeypatch.setattr(runs, "run_script", script)
     plan = [replace(LSTM, seed=seed) for seed in SEEDS]
@@ -568,10 +569,10 @@ def test_a_run_that_was_killed_loses_the_measurement_it_was_at_alone(
     told = counting(monkeypatch)
     before: Script = runs.run_script
 
-    def killed(python: Path, peer: str, spec: Path, threads: int) -> None:
+    def killed(python: Path, peer: str, spec: Path, variables: Variables) -> None:
         if json.loads(spec.read_text())["seed"] == 3:
             raise KeyboardInterrupt
-        before(python, peer, spec, threads)
+        before(python, peer, spec, variables)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(runs, "run_script", killed)
@@ -587,10 +588,10 @@ def test_peers_without_a_clock_are_measured_side_by_side_and_the_others_alone(
     before: Script = runs.run_script
     meeting = Barrier(2)
 
-    def script(python: Path, peer: str, spec: Path, threads: int) -> None:
-        if threads == 1:
+    def script(python: Path, peer: str, spec: Path, variables: Variables) -> None:
+        if variables["OMP_NUM_THREADS"] == "1":
             meeting.wait(timeout=60)  # fails unless another one runs
-        before(python, peer, spec, threads)
+        before(python, peer, spec, variables)
 
     monkeypatch.setattr(runs, "run_script", script)
     write_json({**ours(), "key": key_of_ours(SET)}, bench.path(ours_on(SET)))
@@ -623,11 +624,11 @@ def test_a_run_that_is_stopped_leaves_no_script_behind(
     (tmp_path / "toy_run.py").write_text(f"import time; open({str(begun)!r}, 'w').close(); time.sleep(600)")
     started: list[int] = []
 
-    def script(_: Path, __: str, spec: Path, threads: int) -> None:
+    def script(_: Path, __: str, spec: Path, variables: Variables) -> None:
         seed = json.loads(spec.read_text())["seed"]
         started.append(seed)
         if seed == 1:
-            SCRIPT(Path(sys.executable), "toy", spec, threads)
+            SCRIPT(Path(sys.executable), "toy", spec, variables)
         while not begun.exists():
             time.sleep(0.01)
         raise KeyboardInterrupt
@@ -641,6 +642,20 @@ def test_a_run_that_is_stopped_leaves_no_script_behind(
     assert {1, 2} <= set(started)
     assert not runs._RUNNING
     assert not list(bench.folder.glob("measurements/*"))
+
+
+def test_only_a_search_keeps_the_memory_that_it_has_used(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+
+    def script(_: Path, __: str, spec: Path, variables: Variables) -> None:
+        kept.append(KEEPING_MEMORY.items() <= variables.items())
+        before(_, __, spec, variables)
+
+    before: Script = runs.run_script
+    monkeypatch.setattr(runs, "run_script", script)
+    for setting in ("documentation", "tuned-short"):
+        measure_peer(replace(LSTM, setting=setting), field(), bench, ours=None)
+    assert kept == [False, True]
 
 
 def test_a_quick_run_takes_few_windows_and_writes_nothing_down(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -669,14 +684,14 @@ def test_a_script_that_fails_shows_its_last_line(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(runs, "HERE", tmp_path)
     (tmp_path / "out").mkdir()
     with pytest.raises(GatecastError, match="exit code 1. Its last line: no memory left"):
-        runs.run_script(Path(sys.executable), "toy", tmp_path / "out/spec.json", 1)
+        runs.run_script(Path(sys.executable), "toy", tmp_path / "out/spec.json", os.environ)
 
 
 def test_what_stops_us_at_the_keyboard_does_not_reach_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy_run.py").write_text("import os; open('group', 'w').write(str(os.getpgid(0)))")
     monkeypatch.setattr(runs, "HERE", tmp_path)
     (tmp_path / "out").mkdir()
-    runs.run_script(Path(sys.executable), "toy", tmp_path / "out/spec.json", 1)
+    runs.run_script(Path(sys.executable), "toy", tmp_path / "out/spec.json", os.environ)
     assert int((tmp_path / "out/group").read_text()) != os.getpgid(0)
 
 

@@ -234,7 +234,8 @@ def measure_peer(job: Job, field: Field, bench: Bench, *, ours: Json | None) -> 
         save_data(panel, data)
     if told["search"] is not None:
         told = {**told, "search": {**told["search"], "storage": str(bench.search(job, told))}}
-    run_script(python, job.peer, save_specification(told, folder, data), bench.threads)
+    environment = variables(bench.threads, searches=told["search"] is not None)
+    run_script(python, job.peer, save_specification(told, folder, data), environment)
     answer = read_answer(folder, panel, drawn=told["samples"] is not None)
     shutil.rmtree(folder)
     at_once = {"threads": bench.threads, "together": bench.together}
@@ -283,8 +284,8 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def run_script(python: Path, peer: str, specification: Path, threads: int) -> None:
-    """Runs a peer's script in its own environment; what it prints goes into a file.
+def run_script(python: Path, peer: str, specification: Path, environment: Mapping[str, str]) -> None:
+    """Runs a peer's script with variables of its own; what it prints goes into a file.
 
     Raises:
         GatecastError: it has failed.
@@ -297,7 +298,7 @@ def run_script(python: Path, peer: str, specification: Path, threads: int) -> No
         subprocess.Popen(
             command,
             cwd=folder,
-            env=variables(threads),
+            env=environment,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl+C is for us, who kill it: a search would take it for a trial that has failed
