@@ -48,7 +48,8 @@ class Measured:
     def networks(self, metric: str, *, by: str) -> Floats:
         """[K, T] loss of each network by `cutoff`, in order of time, or by `unique_id`; of a baseline K is 1.
 
-        Their mean over time, and over series, is the metric; squares come as the terms of their root.
+        Their mean over time, and over series, is the metric of these windows, in which every series counts as much as
+        any other; squares come as the terms of their root.
         """
         return self._pivot(self.windows[self.windows["forecast"] != ENSEMBLE], metric, by)
 
@@ -78,8 +79,23 @@ class Measured:
     def _pivot(windows: pd.DataFrame, metric: str, by: str) -> Floats:
         if metric in SQUARED:
             windows = windows.assign(**{metric: _terms_of_root(windows, metric)})
-        means = windows.groupby(["forecast", by], sort=True, observed=True)[metric].mean()
-        return means.unstack(by).to_numpy(np.float64)
+        if by == "cutoff":
+            windows = windows.assign(**{metric: _shares_of_cutoffs(windows, metric)})
+        grouped = windows.groupby(["forecast", by], sort=True, observed=True)[metric]
+        rows = grouped.sum(min_count=1) if by == "cutoff" else grouped.mean()
+        return rows.unstack(by).to_numpy(np.float64)
+
+
+def _shares_of_cutoffs(windows: pd.DataFrame, metric: str) -> Floats:
+    """Losses whose sums by cutoff have the metric as their mean: the mean over series of the mean of each.
+
+    The mean of each cutoff would count a series by its windows, and one that is often undefined for little.
+    """
+    known = windows[windows[metric].notna()]
+    held = windows.groupby(["forecast", "unique_id"], observed=True)[metric].transform("count").to_numpy(np.float64)
+    even = known["cutoff"].nunique() / max(known["unique_id"].nunique(), 1)
+    shares: Floats = windows[metric].to_numpy(np.float64) * (even / np.maximum(held, 1.0))
+    return shares
 
 
 def _terms_of_root(windows: pd.DataFrame, metric: str) -> Floats:
@@ -253,13 +269,14 @@ def other_tests(a: Measured, b: Measured, *, metric: str, design: Design) -> dic
     """What other tests say, to be shown beside the decision.
 
     Returns:
-        `bootstrap_ci`; over time `dm_hln_p` and `steps`: where along the horizon one is better at 5 % with Holm's
-        correction, of the networks as they are; over series, from twenty on, `wilcoxon_p`.
+        `bootstrap_ci`, None where it has no end; over time `dm_hln_p` and `steps`: where along the horizon one is
+        better at 5 % with Holm's correction, of the networks as they are; over series, from twenty on, `wilcoxon_p`.
     """
     by, both = _rows(design), (design.of(a), design.of(b))
     losses = both[0].networks(metric, by=by), both[1].networks(metric, by=by)
     overlap = design.overlap if design.kind == OVER_TIME else 1
-    found: dict[str, Any] = {"bootstrap_ci": list(bootstrap_interval(*losses, overlap=overlap))}
+    resampled = bootstrap_interval(*losses, overlap=overlap)
+    found: dict[str, Any] = {"bootstrap_ci": resampled and list(resampled)}
     if design.kind == OVER_TIME:
         found["dm_hln_p"] = diebold_mariano(losses[0].mean(axis=0) - losses[1].mean(axis=0), overlap=overlap)
         steps = both[0].steps(metric), both[1].steps(metric)

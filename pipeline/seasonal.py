@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+ROUNDED = 1e-12  # of a series' size: differences up to this are what float64 leaves of equal values
+
 
 def seasonal_naive(contexts: Floats, *, horizon: int, season_length: int) -> Floats:
     """Repeats the last season.
@@ -77,14 +79,14 @@ def seasonal_scales(history: Sequence[Floats], season_length: int) -> Floats:
         season_length: in steps.
 
     Returns:
-        [S, 2] MAE and RMSE of the seasonal naive forecast over the pairs that are both observed; NaN where it is 0
-        or there is no pair.
+        [S, 2] MAE and RMSE of the seasonal naive forecast over the pairs that are both observed; NaN where it is 0, but
+        for what float64 rounds, or there is no pair.
     """
     scales = np.full((len(history), 2), np.nan)
     for number, values in enumerate(history):
         errors = values[season_length:] - values[:-season_length]
         errors = errors[np.isfinite(errors)]
-        if errors.any():
+        if np.abs(errors).max(initial=0.0) > ROUNDED * np.abs(values).max(initial=0.0, where=np.isfinite(values)):
             scales[number] = np.abs(errors).mean(), np.sqrt(np.square(errors).mean())
     return scales
 

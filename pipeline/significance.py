@@ -194,7 +194,7 @@ def diebold_mariano(difference: Floats, *, overlap: int) -> float:
     return float(2 * stats.t.sf(abs(statistic), count - 1))
 
 
-def bootstrap_interval(a: Floats, b: Floats, *, overlap: int, resamples: int = RESAMPLES) -> tuple[float, float]:
+def bootstrap_interval(a: Floats, b: Floats, *, overlap: int, resamples: int = RESAMPLES) -> tuple[float, float] | None:
     """The 95 % percentile interval of the relative difference by a circular block bootstrap.
 
     Blocks of cutoffs are drawn for both models together, the networks of each independently.
@@ -206,7 +206,7 @@ def bootstrap_interval(a: Floats, b: Floats, *, overlap: int, resamples: int = R
         resamples: how many.
 
     Returns:
-        Its ends.
+        Its ends; None where too many resamples draw only cutoffs at which B makes no error, for they have no end.
     """
     a, b = _without_gaps(a, b)
     rng, count = np.random.default_rng(0), a.shape[1]
@@ -217,7 +217,9 @@ def bootstrap_interval(a: Floats, b: Floats, *, overlap: int, resamples: int = R
         drawn = ((blocks[:, None] + np.arange(length)) % count).ravel()[:count]
         weights = np.bincount(drawn, minlength=count) / count
         means = [float((losses @ weights)[rng.integers(len(losses), size=len(losses))].mean()) for losses in (a, b)]
-        ratios[i] = means[0] / means[1]
+        ratios[i] = means[0] / means[1] if means[1] > 0 else math.inf
+    if np.isinf(ratios).sum() >= int(LEVEL / 2 * (resamples - 1)):
+        return None
     low, high = np.quantile(ratios - 1, [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 

@@ -202,8 +202,9 @@ def say(case: Case, result: Json) -> str:
         text = f"Only {best} was trained, so there is nothing to choose between."
     elif verdict == NEITHER:
         told = ", ".join(f"{name} {_interval(found)}" for name, found in result["differences"].items() if found)
-        who = "Neither cell" if len(names) == 2 else "No cell"
-        text = f"{who} beats {baseline} with an interval below 0 ({metric} against {baseline}'s: {told}; {evidence})."
+        told = f"{metric} against {baseline}'s: {told}" if told else f"its {metric} is 0 or undefined"
+        beats = {1: f"{best} does not beat", 2: "Neither cell beats"}.get(len(names), "No cell beats")
+        text = f"{beats} {baseline} with an interval below 0 ({told}; {evidence})."
     elif verdict == UNDECIDED:
         text = _say_undecided(case, result)
     else:
@@ -240,7 +241,8 @@ def _say_undecided(case: Case, result: Json) -> str:
     if case.obstacles:
         return f"Undecided: {'; '.join(case.obstacles)}."
     if result["ci"] is None:
-        return f"Undecided: the cells' {case.rules.metric} cannot be compared, as it is 0 or undefined."
+        a, b = result["pair"]
+        return f"Undecided: the {case.rules.metric} of {a} cannot be told in percent of that of {b}: 0 or undefined."
     a, b = result["pair"]
     text = (
         f"Undecided between {a} and {b}: {case.rules.metric} of {a} against {b} {_interval(result)}; "
@@ -290,20 +292,19 @@ def _against_baseline(case: Case, candidate: Candidate) -> Difference | None:
 
 
 def _decide(case: Case, first: Json | None, against: Mapping[str, Difference | None]) -> tuple[str, str | None]:
-    if first is None:
-        return SINGLE_CELL, None
     if case.obstacles:
-        return UNDECIDED, None
+        return SINGLE_CELL if first is None else UNDECIDED, None
     # The plain interval of each cell, as it is shown.
     if not any(found is not None and found.ci[1] < 0 for found in against.values()):
         return NEITHER, None
-    return first["verdict"], first["cell"]
+    return (SINGLE_CELL, None) if first is None else (first["verdict"], first["cell"])
 
 
 def _recommend(case: Case, verdict: str, cell: str | None) -> tuple[str, str]:
     best = case.candidates[0]
     if verdict == BETTER and cell is not None:
-        return cell, "its expected error is lower"
+        (other,) = {c.name for c in case.candidates[:2]} - {cell}
+        return cell, f"its expected error is lower than that of {other}"
     if verdict == NEITHER:
         because = "which is simpler and was not beaten with an interval below 0"
         if case.baseline.name == SERVED_BASELINE:

@@ -853,6 +853,11 @@ def test_the_page_names_every_error_in_which_ours_is_not_lower() -> None:
     assert "NeuralForecast LSTM, MASE (+101.9 %)" in page
 
 
+def test_where_ours_is_never_lower_the_page_calls_nothing_clear() -> None:
+    page = render_page({SET: {"ours": ours(), "runs": runs_of({"lstm": 0.1})}}, fields())
+    assert "ours is lower in 0 of 3 errors, and not in 3, all of them clearly higher:" in page
+
+
 def test_the_page_says_what_networks_are_told_beside_values_and_covariates() -> None:
     page = render_page({SET: {"ours": ours(), "runs": []}, "etth1-96": {"ours": ours(), "runs": []}}, fields())
     told = "our search chose to tell our LSTM the calendar and which series it is; our GRU nothing. The peers are told"

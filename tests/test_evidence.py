@@ -126,6 +126,29 @@ def test_of_squares_the_root_of_each_series_is_compared_not_that_of_all() -> Non
     assert found.relative < 0
 
 
+@pytest.mark.parametrize("metric", ["mase", "rmse"])
+@given(st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=15, unique=True), min_size=1, max_size=8))
+def test_over_time_every_series_counts_as_much_as_over_series(metric: str, days: list[list[int]]) -> None:
+    model = measured(days)
+    model = replace(model, windows=model.windows.assign(rmse=model.windows["mase"] ** 2))
+    over = {by: model.networks(metric, by=by).T for by in ("cutoff", "unique_id")}
+    assert over["cutoff"].mean(axis=0) == pytest.approx(over["unique_id"].mean(axis=0))
+
+
+def test_the_verdict_is_on_the_metric_where_series_are_often_undefined() -> None:
+    days = [*spans(*[(0, 60)] * 11), *spans(*[(52, 60)] * 9)]
+    models = [measured(days, number=number) for number in (1, 2)]
+    for model, worse in zip(models, (1.0, 1.5), strict=True):  # on what is seldom defined; else better
+        seldom = model.windows["unique_id"] >= "s011"
+        model.windows["mase"] *= np.where(seldom, worse, 1.05 if worse == 1 else 1.0)
+    design = measure_design(models[0], metric="mase", horizon=7, step_size=1, independent_series=False)
+    found = compare_networks(models[0], models[1], metric="mase", design=design)
+    assert found is not None
+    assert (design.kind, design.left_out) == ("over_time", 0)
+    assert found.relative == pytest.approx(models[0].error("mase") / models[1].error("mase") - 1)
+    assert found.relative < 0
+
+
 def test_of_one_series_the_difference_of_roots_has_the_variance_of_the_delta_method() -> None:
     a, b = squared([2.0], 1), squared([1.5], 2)
     design = measure_design(a, metric="rmse", horizon=4, step_size=1, independent_series=False)

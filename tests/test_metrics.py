@@ -245,7 +245,12 @@ def test_a_series_without_scale_leaves_the_mean_and_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "history", [np.full(50, 0.1), np.arange(SEASON) * 1.0, np.zeros(0), np.full(50, np.nan)], ids=str
+    "history",
+    [
+        *(np.full(50, 0.1), np.arange(SEASON) * 1.0, np.zeros(0), np.full(50, np.nan)),
+        10 + 3 * np.sin(2 * np.pi * np.arange(200) / SEASON),  # equal but for the last bits
+    ],
+    ids=str,
 )
 def test_a_history_without_seasonal_differences_gives_no_scale(history: Floats) -> None:
     assert np.isnan(seasonal_scales([history], SEASON)).all()

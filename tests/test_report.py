@@ -16,7 +16,7 @@ from report_models import HOSTILE, SEEDS, write_comparison, write_project, write
 from pipeline.params import load_params
 from pipeline.report.building import build_report, save_report
 from pipeline.report.charts import count_points, dark_shades, label, place_evenly, shade
-from pipeline.report.intervals import autocorrelation, observed_shares
+from pipeline.report.intervals import autocorrelation, mean_autocorrelation, observed_shares
 from pipeline.report.page import render_page
 from pipeline.report.parts import Report, Section, Text, figure, interval, listed, probability, signed_percent
 from pipeline.report.ranks import joined
@@ -55,6 +55,12 @@ def sources(projects: dict[str, Sources], tmp_path: Path) -> Sources:
 
 def page_of(sources: Sources) -> Path:
     return sources.root / "models" / "report" / "report.html"
+
+
+def replace_verdict(sources: Sources, **found: Any) -> Sources:
+    """The project with another verdict."""
+    write_json({**sources.verdict, **found}, sources.models / "comparison" / "verdict.json")
+    return Sources(sources.root, sources.cells, "mase")
 
 
 def texts_of(report: Report) -> dict[str, str]:
@@ -151,6 +157,39 @@ def test_the_headline_follows_the_verdict(sources: Sources, found: dict[str, Any
     verdict = {**sources.verdict, "cell": None, "pair": ["gru", "lstm"], **found}
     write_json(verdict, sources.models / "comparison" / "verdict.json")
     assert build_report(sources).headline == claim
+
+
+def test_of_three_cells_the_headline_names_the_one_that_was_beaten(
+    projects: dict[str, Sources], tmp_path: Path
+) -> None:
+    shutil.copytree(projects["three"].root, tmp_path / "project")
+    three = Sources(tmp_path / "project", CELLS["three"], "mase")
+    found = replace_verdict(three, verdict="better", cell="lstm", pair=["gru", "lstm"])
+    assert build_report(found).headline == "LSTM is better than GRU on this data"
+
+
+def test_a_single_cell_that_is_not_shown_to_beat_a_simple_forecast_is_named(
+    projects: dict[str, Sources], tmp_path: Path
+) -> None:
+    shutil.copytree(projects["single"].root, tmp_path / "project")
+    one = Sources(tmp_path / "project", CELLS["single"], "mase")
+    assert build_report(replace_verdict(one, verdict="neither")).headline == "GRU is not shown to beat ridge"
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"verdict": "better"}, "anything else is undecided. Grey"),
+        ({"verdict": "neither"}, "A winner that does not beat the simple forecast is no reason to use it."),
+        ({"verdict": "undecided", "obstacles": ["four seeds"]}, "No line decides anything, as something stands in"),
+    ],
+)
+def test_lines_of_pairs_are_read_as_the_verdict_read_them(sources: Sources, found: dict[str, Any], told: str) -> None:
+    report = build_report(replace_verdict(sources, **found))
+    chart = next(chart for chart in report.charts if chart.title == "Cell against cell")
+    assert told in chart.caption
+    lead = section_of(report, "verdict").lead
+    assert lead.startswith("Something stands in the way") == ("obstacles" in found)
 
 
 def test_unequal_budgets_and_what_stands_in_the_way_are_told(sources: Sources) -> None:
@@ -386,9 +425,16 @@ def test_autocorrelation_is_that_of_the_definition_and_skips_missing_values() ->
     expected = [sum(centred[i] * centred[i + lag] for i in range(6 - lag)) / sum(centred**2) for lag in (1, 2)]
     assert autocorrelation(values, 2) == pytest.approx(expected)
     assert autocorrelation(np.array([1.0, np.nan, 1.0, np.nan]), 2) == pytest.approx([0, 0])
+    assert np.isnan(autocorrelation(values, 6)).tolist() == [False] * 5 + [True]
     alternating = np.where(np.arange(50) % 2, 1.0, -1.0)
     alternating[7] = np.nan
     assert autocorrelation(alternating, 1)[0] < -0.9
+
+
+def test_series_too_short_for_a_lag_do_not_dilute_the_others() -> None:
+    long = np.sin(np.arange(400) / 3)
+    rows = [long, *[np.random.default_rng(0).standard_normal(8)] * 9]
+    assert mean_autocorrelation(rows, 12)[8:] == pytest.approx(autocorrelation(long, 12)[8:])
 
 
 @given(st.integers(1, 5000), st.integers(2, 300))

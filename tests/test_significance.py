@@ -158,9 +158,8 @@ def test_diebold_mariano_is_undefined_where_its_variance_is_negative() -> None:
 def test_the_bootstrap_without_overlap_agrees_with_the_t_interval() -> None:
     a, b = losses(1, networks=1), losses(2, networks=1)
     found = over_series(a, b)
-    low, high = bootstrap_interval(a, b, overlap=1)
     half = (found.ci[1] - found.ci[0]) / 2
-    assert (low, high) == pytest.approx(found.ci, abs=0.15 * half)
+    assert bootstrap_interval(a, b, overlap=1) == pytest.approx(found.ci, abs=0.15 * half)
 
 
 def test_the_bootstrap_gives_the_same_bits_again() -> None:
@@ -168,9 +167,20 @@ def test_the_bootstrap_gives_the_same_bits_again() -> None:
     assert bootstrap_interval(a, b, overlap=12) == bootstrap_interval(a, b, overlap=12)
 
 
+@pytest.mark.parametrize(("wrong", "ends"), [(1, False), (4, True)])
+def test_the_bootstrap_has_no_end_where_resamples_without_an_error_are_many(wrong: int, ends: bool) -> None:
+    b = np.zeros((2, 20))
+    b[:, :wrong] = 1.0  # of 2,000 resamples about 36 % have none of 1 cutoff in 20, about 1 % none of 4
+    found = bootstrap_interval(1.1 * b, b, overlap=1)
+    assert (found is not None) == ends
+    assert found is None or found == pytest.approx((0.1, 0.1))
+
+
 def test_the_bootstrap_resamples_seeds() -> None:
     calm = bootstrap_interval(losses(1), losses(2), overlap=1)
     spread = bootstrap_interval(losses(1, spread=0.3), losses(2, spread=0.3), overlap=1)
+    assert calm is not None
+    assert spread is not None
     assert spread[1] - spread[0] > 5 * (calm[1] - calm[0])
 
 

@@ -242,6 +242,20 @@ def test_a_single_cell_has_no_verdict() -> None:
     assert found["differences"]["lstm"]["ci"][1] < 0
 
 
+def test_a_single_cell_that_does_not_beat_the_baseline_is_not_recommended() -> None:
+    both = case(baseline=0.5)
+    found = judge(replace(both, candidates=both.candidates[:1]))
+    assert (found["verdict"], found["pair"], found["recommended"]) == ("neither", None, "ridge")
+    assert found["words"].startswith("lstm does not beat ridge with an interval below 0 (mase against ridge's: lstm +")
+    few = judge(replace(both, candidates=both.candidates[:1], seeds=4))
+    assert (few["verdict"], few["recommended"]) == ("single_cell", "lstm")
+
+
+def test_a_baseline_without_an_error_is_not_beaten_and_the_words_say_why() -> None:
+    both = case(baseline=0.0, noise=0.0)
+    assert "(its mase is 0 or undefined; 364 cutoffs, 5 seeds)" in judge(both)["words"]
+
+
 def test_where_validation_and_the_verdict_disagree_both_are_shown() -> None:
     assert "On validation lstm was best." in judge(case(-0.05))["words"]
     assert "On validation" not in judge(case(0.05))["words"]

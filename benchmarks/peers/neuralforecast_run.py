@@ -189,6 +189,8 @@ def search_space(spec):
         chosen = default(trial if allowed is None else Narrowed(trial, allowed)) | TRAINER
         if spec["covariates"]:
             chosen["futr_exog_list"] = list(spec["columns"])
+        # By default also after every 100 steps, a quarter of a trial's time; but nothing stops it, so no one asks.
+        chosen["val_check_steps"] = chosen["max_steps"]
         return chosen | QUICK if spec["quick"] else chosen
 
     return config

@@ -64,7 +64,8 @@ where drawing paths for all windows would take hours.
 NeuralForecast searches with Optuna, one of its two backends, because its trials can be kept. All seeds use one search.
 A trial that diverges has failed: another one is made for it, and its time is part of the search. Its process keeps the
 memory that it has used, which glibc gives back after each step otherwise: steps of large networks take 17 to 38 % less
-time for the same results. (That on Victoria's electricity was made before, without.)
+time for the same results. Nor does a trial look at the validation part before its end, which the library does after
+each 100 steps and makes no use of. (The search on Victoria's electricity was made before, without either.)
 
 Most steps of Darts are too small for two cores. Before each of its runs a few steps are timed on one thread and on all,
 which is no part of the time to fit, and the faster number is used. NeuralForecast, whose steps are larger, has all.
@@ -120,7 +121,9 @@ def statement(setting: Setting, ours: Json, found: Sequence[Group], field: Field
         return f"- **{title}**: no LSTM or GRU measured."
     lower = [one for one in compared if one.ratio < 1]
     higher = [one for one in compared if one.ratio >= 1]
-    words = f"- **{title}**: ours is lower in {len(lower)} of {len(compared)} errors, {_clear(lower, 'lower')}"
+    words = f"- **{title}**: ours is lower in {len(lower)} of {len(compared)} errors"
+    if lower:
+        words += f", {_clear(lower, 'lower')}"
     if higher:
         named = "; ".join(f"{one.model.title}, {TITLES[one.metric]} ({_percent(one.ratio)})" for one in higher)
         words += f", and not in {len(higher)}, {_clear(higher, 'higher')} higher: {named}"

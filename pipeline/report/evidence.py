@@ -56,8 +56,8 @@ def results_table(table: pd.DataFrame) -> Table:
     header = [names.get(str(name), _column_words(str(name))) for name in columns]
     caption = (
         "Errors on the test part, which nothing was chosen on; lower is better. A cell's row is its ensemble, which is "
-        "what is served. MASE below 1 beats repeating the last season; scaled CRPS judges the whole forecast "
-        "distribution."
+        "what is served. MASE is in units of the seasonal naive error over the history, which is not that of the test "
+        "part: compare with the row of the seasonal naive forecast. Scaled CRPS judges the whole forecast distribution."
     )
     return Table("All results", header, rows, caption)
 

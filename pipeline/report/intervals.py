@@ -187,7 +187,7 @@ def residuals_section(sources: Sources) -> Section:
         "If the errors of forecasts one step ahead follow each other in a pattern, there was something left to learn."
     )
     found = {cell: one_step_residuals(sources, cell) for cell in sources.cells}
-    usable = {cell: rows for cell, rows in found.items() if max(map(len, rows), default=0) >= _FEWEST}
+    usable = {cell: rows for cell, rows in found.items() if rows}
     if not usable:
         reason = missing("forecasts from at least eight origins", "evaluate")
         return Section("residuals", "What is left in the errors", "", [reason])
@@ -219,24 +219,27 @@ def residuals_section(sources: Sources) -> Section:
 
 
 def one_step_residuals(sources: Sources, cell: str) -> list[Floats]:
-    """For each series the errors of the median one step ahead, by cutoff; NaN is missing."""
+    """The errors of the median one step ahead, by cutoff, of each series that has enough; NaN is missing."""
     table = sources.parquet(f"models/evaluation/{cell}.parquet", columns=["unique_id", "ds", "cutoff", "y", cell])
     if table is None:
         return []
     first = table.drop_duplicates(["unique_id", "cutoff"])  # rows are in the order of the windows, then of the steps
-    return [(own["y"] - own[cell]).to_numpy() for _, own in first.groupby("unique_id", sort=False)]
+    errors = [(own["y"] - own[cell]).to_numpy() for _, own in first.groupby("unique_id", sort=False)]
+    return [row for row in errors if np.isfinite(row).sum() >= _FEWEST]
 
 
 def mean_autocorrelation(rows: list[Floats], lags: int) -> Floats:
-    """The autocorrelation at lags 1 to `lags`, mean over series that have enough residuals."""
-    chosen = [rows[place] for place in place_evenly(len(rows), _SERIES)]
-    measured = [autocorrelation(row, lags) for row in chosen if np.isfinite(row).sum() >= _FEWEST]
-    return np.asarray(np.mean(measured, axis=0))
+    """The autocorrelation at lags 1 to `lags`, mean over the series that are longer than the lag."""
+    measured = np.array([autocorrelation(rows[place], lags) for place in place_evenly(len(rows), _SERIES)])
+    counts = np.isfinite(measured).sum(axis=0)
+    return np.asarray(np.nansum(measured, axis=0) / np.where(counts, counts, np.nan))
 
 
 def autocorrelation(values: Any, lags: int) -> Floats:
-    """The sample autocorrelation at lags 1 to `lags`; pairs with a missing value are left out of the sums."""
+    """The sample autocorrelation at lags 1 to `lags`, NaN where no pair is so far apart; in its sums pairs with a
+    missing value are left out.
+    """
     centred = np.nan_to_num(values - np.nanmean(values))
     power = float(np.square(centred).sum())
-    found = [float(centred[lag:] @ centred[:-lag]) if lag < len(centred) else 0.0 for lag in range(1, lags + 1)]
-    return np.array(found) / power if power > 0 else np.zeros(lags)
+    found = [float(centred[lag:] @ centred[:-lag]) if lag < len(centred) else np.nan for lag in range(1, lags + 1)]
+    return np.array(found) / (power if power > 0 else np.inf)

@@ -29,8 +29,8 @@ from pipeline.report.sources import Json, Sources
 _MEANING = {
     "better": "The whole interval lies on one side, beyond the band of differences too small to matter.",
     "equivalent": "The whole interval lies inside the band of differences too small to matter: take the cheaper cell.",
-    "undecided": "The interval neither clears the band of differences too small to matter nor lies inside it, or there "
-    "is too little to tell: this data does not say which cell is better.",
+    "undecided": "The interval neither clears the band of differences too small to matter nor lies inside it: this "
+    "data does not say which cell is better.",
     "neither": "A simple forecast is not beaten with certainty; before choosing between cells, ask whether a recurrent "
     "network is needed at all.",
     "single_cell": "Only one cell was trained, so there is nothing to compare it with.",
@@ -56,12 +56,13 @@ def _claim(sources: Sources) -> str:
     """The verdict in as few words as it takes."""
     verdict, cells = sources.verdict, [title_of(cell) for cell in sources.cells]
     pair = [title_of(cell) for cell in verdict.get("pair") or sources.cells]
+    nobody = {1: f"{cells[0]} is not", 2: "Neither cell is"}.get(len(cells), "No cell is")
     simple = title_of((verdict.get("baseline") or {}).get("name", "the simple forecast"))
     claims = {
-        "better": f"{title_of(verdict.get('cell') or '')} is better on this data",
+        "better": f"{title_of(verdict.get('cell') or '')} is better {_than(verdict)}on this data",
         "equivalent": f"{listed(pair)} are practically equivalent on this data",
         "undecided": f"{listed(pair)}: this data does not decide between them",
-        "neither": f"{'Neither cell' if len(cells) == 2 else 'No cell'} is shown to beat {simple}",
+        "neither": f"{nobody} shown to beat {simple}",
         "single_cell": f"Only {cells[0]} was trained",
     }
     return claims.get(str(verdict.get("verdict")), str(verdict.get("verdict", "No verdict")))
@@ -81,7 +82,23 @@ def verdict_section(sources: Sources) -> Section:
     parts += rank_chart(verdict)
     if details := test_tables(verdict):
         parts.append(Fold("Every test, and what stands beside it", details))
-    return Section("verdict", "What the figures say", _MEANING.get(verdict["verdict"], ""), parts)
+    return Section("verdict", "What the figures say", _lead(verdict), parts)
+
+
+def _lead(verdict: Json) -> str:
+    """What the verdict means."""
+    if verdict["verdict"] == "undecided" and verdict.get("obstacles"):
+        return "Something stands in the way of a decision, whatever the intervals are: what it is, is said below them."
+    if verdict["verdict"] == "undecided" and len(verdict.get("pairs") or ()) > 1:
+        return f"{_MEANING['undecided']} With Holm's correction for the number of pairs it takes more than it shows."
+    return _MEANING.get(verdict["verdict"], "")
+
+
+def _than(verdict: Json) -> str:
+    """Of more than two cells, the one that the better one was compared with; the third may be better than both."""
+    if len(verdict.get("pairs") or ()) <= 1:
+        return ""
+    return "".join(f"than {title_of(cell)} " for cell in verdict["pair"] if cell != verdict.get("cell"))
 
 
 def _facts(verdict: Json) -> list[tuple[str, str]]:
@@ -134,9 +151,8 @@ def _intervals(verdict: Json) -> list[Part]:
         chart.add_vline(x=0, line={"color": INK, "width": 1})
         caption = (
             "Each dot is an estimated difference and its line the 95 % interval: left of zero the first-named cell has "
-            f"the lower {metric}. The shaded band holds differences under {rope:g} %, too small to matter. A line "
-            "wholly beyond the band is a winner, one wholly inside it means equal; anything else is undecided. Grey: "
-            "the two ensembles that were trained, which says nothing of networks trained anew."
+            f"the lower {metric}. The shaded band holds differences under {rope:g} %, too small to matter. "
+            f"{_rule(verdict)} Grey: the two ensembles that were trained, which says nothing of networks trained anew."
         )
         charts.append(Chart("Cell against cell", chart, caption, height))
     baseline = verdict.get("baseline") or {}
@@ -153,6 +169,18 @@ def _intervals(verdict: Json) -> list[Part]:
         )
         charts.append(Chart("Cells against the best simple forecast", chart, caption, height))
     return [Row(charts)] if charts else []
+
+
+def _rule(verdict: Json) -> str:
+    """How the lines of pairs are to be read."""
+    if verdict.get("obstacles"):
+        return "No line decides anything, as something stands in the way."
+    rule = "A line wholly beyond the band is a winner, one wholly inside it means equal; anything else is undecided."
+    if (count := len(verdict.get("pairs") or ())) > 1:
+        rule += f" With Holm's correction for {count} pairs it takes more than the line shows."
+    if verdict.get("verdict") == "neither":
+        rule += " A winner that does not beat the simple forecast is no reason to use it."
+    return rule
 
 
 def _estimate(name: str, part: Json | None, colour: str) -> tuple[str, float, Sequence[float], str] | None:
