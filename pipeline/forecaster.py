@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LARGEST = 1e150  # its square is still a number
+END_OF_CALENDAR = np.datetime64("9999-12-31", "us")  # a day early, as zones differ
 CHUNK = 4096  # windows materialised at once
 BATCH_SIZE = 64  # windows; more overflow the processor's caches and are slower
 
@@ -245,6 +246,7 @@ class Forecaster:
         """
         contexts = _Contexts.of_panel(panel, self.spec.context_length)
         contexts.check(self.spec.hparams.transform)
+        contexts.check_calendar(self.spec.horizon)
         beside = self._beside(contexts, future)
         inputs = self.check_arrays(contexts.history, np.isfinite(contexts.history), **beside)
         return Prepared(self.spec, inputs, contexts)
@@ -397,6 +399,26 @@ class _Contexts:
         if transform == "log1p":
             what = "negative, and this network takes logarithms (transform: log1p)"
             self._refuse(self.history < 0, "value-negative", what, "correct it, or train with transform: [none]")
+
+    def check_calendar(self, horizon: int) -> None:
+        """Refuses series whose forecast leaves the years that timestamps know."""
+        from pipeline.frequency import parse_frequency
+
+        frequency = parse_frequency(self.panel.freq)
+        if frequency.whole_numbered:
+            return
+        lasts = self.panel.frame["ds"].to_numpy("datetime64[us]")[self.ends]
+        latest = int(np.argmax(lasts))
+        try:
+            leaves = frequency.after(int(lasts[latest].view(np.int64)), horizon) >= int(END_OF_CALENDAR.view(np.int64))
+        except (ValueError, OverflowError, NotImplementedError):
+            leaves = True
+        if leaves:
+            raise DataError(
+                "time-unparseable",
+                f"{self._at(latest, self.history.shape[1] - 1)}: {horizon} steps from here lie beyond the year 9999, "
+                "the last that timestamps know. Received: this as the last time; correct it, or leave the series out",
+            )
 
     def _refuse(self, bad: NDArray[np.bool_], code: str, what: str, mend: str) -> None:
         if bad.any():

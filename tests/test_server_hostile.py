@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import encodings
 import io
 import math
@@ -26,6 +27,7 @@ from pipeline.errors import DataError
 from pipeline.server.app import create_app
 from pipeline.server.bodies import read_numbers
 from pipeline.server.limits import Limits
+from pipeline.server.parquet_pages import unpacked_size
 from pipeline.server.request_errors import RequestError
 from pipeline.server.tables import read_table
 from pipeline.textfile import decode, is_charset
@@ -327,6 +329,67 @@ def test_a_parquet_file_cannot_say_that_it_has_fewer_rows_than_are_read(monkeypa
     raw = raw[:footer] + raw[footer:].replace(said, one, 1)
     assert pq.read_metadata(io.BytesIO(raw)).num_rows == 1
     assert "at most 100,000 points in a request. Received: 100,003" in refused(upload(raw), 422)
+
+
+def varint(number: int) -> bytes:
+    """A whole number as footers have it."""
+    zigzag, found = 2 * number, []
+    while zigzag > 127:
+        found.append(zigzag & 127 | 128)
+        zigzag >>= 7
+    return bytes([*found, zigzag])
+
+
+def test_a_parquet_file_cannot_say_that_it_unpacks_to_less_than_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.server.tables.read_upload", None)  # that it comes to
+    monkeypatch.setattr("pipeline.server.tables._text_size", None)
+    honest = parquet(pa.array(["x" * 130_000_000]), 1, use_dictionary=False, compression="zstd", write_statistics=False)
+    group = pq.read_metadata(io.BytesIO(honest)).row_group(0)
+    footer, forged = len(honest) - 8 - int.from_bytes(honest[-8:-4], "little"), honest
+    for size in (group.total_byte_size, group.column(1).total_uncompressed_size):
+        said = varint(size)
+        assert said in forged[footer:]
+        nothing = bytes([*[128] * (len(said) - 1), 0])  # in as many bytes
+        forged = forged[:footer] + forged[footer:].replace(said, nothing)
+    assert pq.read_metadata(io.BytesIO(forged)).row_group(0).total_byte_size == 0
+    for raw in (honest, forged):
+        assert "at most 128,000,000 bytes when unpacked. Received: 130,0" in refused(upload(raw), 413)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"data_page_version": "2.0", "compression": "gzip"}, {"use_dictionary": False}]
+)
+def test_pages_tell_what_they_unpack_to(options: dict[str, Any]) -> None:
+    texts = pa.array([f"{row % 700:05d}" * 9 for row in range(50_000)])
+    raw = parquet(texts, 50_000, data_page_size=5_000, row_group_size=20_000, **options)
+    found = pq.read_metadata(io.BytesIO(raw))
+    chunks = [found.row_group(group).column(place) for group in range(3) for place in range(3)]
+    said = sum(chunk.total_uncompressed_size for chunk in chunks)  # with the pages' headers
+    assert 0.9 * said < unpacked_size(raw, chunks) < said
+
+
+@given(st.data())
+def test_pages_that_were_tampered_with_are_refused_or_read(data: st.DataObject) -> None:
+    raw = bytearray(parquet(hours(30), 30))
+    found = pq.read_metadata(io.BytesIO(raw))
+    chunks = [found.row_group(0).column(place) for place in range(3)]
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(4, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ValueError):
+        assert unpacked_size(bytes(raw), chunks) >= 0
+
+
+@pytest.mark.parametrize("field", ["history", "future"])
+@pytest.mark.parametrize("cell", [[1.0], {"a": 1.0}], ids=["list", "struct"])
+def test_a_cell_of_a_file_is_one_value(field: str, cell: Any) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"meter": ["a"], "when": ["2024-01-01"], "load": [cell]}), buffer)
+    good = parquet(hours(30), 30)
+    files = {"history": ("a.parquet", good)} | {field: ("a.parquet", buffer.getvalue())}
+    response = client().post("/v1/forecast", files=files)
+    assert response.status_code == 422
+    if field == "history":
+        assert "a cell is one value" in refused(response, 422)
 
 
 @pytest.mark.parametrize("encoding", [*NO_CHARSETS, "x" * 1_000_000])

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from server_models import C, H, client, history_of, hours, trained
+from server_models import C, Client, H, client, history_of, hours, save_model, trained
 
+from pipeline.columns import Columns
 from pipeline.forecaster import Forecaster
+from pipeline.server.app import create_app
 
 
 def ask(body: dict[str, Any]) -> Any:
@@ -112,6 +115,19 @@ def test_covariates_known_ahead_come_in_a_table_of_their_own() -> None:
     future["open"][3] = None
     assert refused({"model": "shops", "history": history, "future": future})["code"] == "future-missing"
     assert refused({"history": HISTORY, "future": future})["field"] == "future"
+
+
+@pytest.mark.parametrize(("freq", "last"), [("D", "9999-12-25"), ("W-SAT", "9999-12-25"), ("ME", "9999-11-30")])
+@pytest.mark.parametrize("timezone", [None, "Europe/Berlin", "America/St_Johns"])
+def test_a_forecast_that_leaves_the_calendar_is_refused(freq: str, last: str, timezone: Any, tmp_path: Path) -> None:
+    columns = Columns(None, ("ds",), None, timezone, ("y",), freq)
+    asking = Client(create_app({"gru": save_model(tmp_path, columns=columns)}))
+    answer = asking.post("/v1/forecast", json={"history": [{"ds": last, "y": 1.0}]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "time-unparseable")
+    assert f"at {last}" in answer.json()["error"]["message"]
+    for start in (last, "9999-12-31T23:59:59"):
+        one = {"series": [1.0], "start_timestamp": start}
+        assert asking.post("/v1/timeseries/forecast", json={"inputs": [one]}).status_code == 400
 
 
 def test_whole_numbered_times_stay_whole() -> None:

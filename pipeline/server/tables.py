@@ -20,6 +20,7 @@ from pipeline.intervals import forecast_columns
 from pipeline.provenance import FILE, ROW
 from pipeline.series import Panel, to_user_time
 from pipeline.server.limits import Limits
+from pipeline.server.parquet_pages import unpacked_size
 from pipeline.server.ready import Ready, show_stamps
 from pipeline.server.request_errors import RequestError, echo, request_error_of
 from pipeline.sources import read_upload
@@ -160,19 +161,24 @@ def read_file(
 
 
 def _check_parquet(raw: bytes, field: str, *, columns: Columns, find: FindLayout, limits: Limits) -> None:
-    """Looks at what a file unpacks to before it is unpacked."""
+    """Looks at what the columns that are read unpack to before they are unpacked."""
+    corrupt = f"{field}: no Parquet file. Received: {len(raw):,} bytes; write the file anew"
     try:
         file = pq.ParquetFile(io.BytesIO(raw))
-        found, names = file.metadata, file.schema_arrow.names
+        found, schema = file.metadata, file.schema_arrow
         groups = [found.row_group(group) for group in range(found.num_row_groups)]
-        size = sum(group.total_byte_size for group in groups)
     except (pa.ArrowException, OSError, ValueError, OverflowError):
-        told = f"{field}: no Parquet file. Received: {len(raw):,} bytes; write the file anew"
-        raise RequestError(422, told, code="file-corrupt", field=field) from None
+        raise RequestError(422, corrupt, code="file-corrupt", field=field) from None
     limits.check_points(found.num_rows, field)
-    _check_unpacked(size, field, limits)
-    needed = find(names, columns, field).needed()
+    needed = find(schema.names, columns, field).needed()
+    if any(pa.types.is_nested(schema.field(name).type) for name in needed):
+        return  # nothing of it is read
     places = [place for place in range(found.num_columns) if found.schema.column(place).path in needed]
+    try:
+        size = unpacked_size(raw, (group.column(place) for group in groups for place in places))
+    except ValueError:
+        raise RequestError(422, corrupt, code="file-corrupt", field=field) from None
+    _check_unpacked(size, field, limits)
     # So many are read, whatever the file says of its rows.
     rows = max((sum(group.column(place).num_values for group in groups) for place in places), default=0)
     limits.check_points(rows, field)

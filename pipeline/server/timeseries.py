@@ -192,7 +192,7 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
     start = _start(one.start_timestamp, zone, f"{field}.start_timestamp")
     try:
         times = _range(start, freq, count)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, NotImplementedError) as error:
         told = f"{field}: {' '.join(str(error).split())}. Received: {count:,} values from {start}"
         raise RequestError(422, told, code="time-unparseable", field=f"{field}.start_timestamp") from None
     if times[-1].year > LAST_YEAR:
@@ -231,7 +231,7 @@ def _start(stamp: str | int, zone: str | None, field: str) -> pd.Timestamp:
         if zone is None:
             return start.tz_localize(None)
         return start.tz_convert(zone) if start.tzinfo else _local(start, zone, field)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, NotImplementedError):
         raise RequestError(422, told, code="time-unparseable", field=field) from None
 
 
