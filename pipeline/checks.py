@@ -108,7 +108,7 @@ _ALL = (
     Check("gap", "absent timestamps between a series' first and last", "fill them in", "gaps", ("missing",)),
     Check(
         "gap-huge",
-        "under 1 in 100 steps between the first and the last timestamp has a row",
+        "under 1 in 100 steps between the first and the last timestamp of a series, or of all series, has a row",
         "mend the timestamps around the gap or set a coarser data.freq",
     ),
     Check("series-unobserved", "a series without a single value", "remove the series", "short", ("drop",)),

@@ -189,8 +189,14 @@ def _settle_gaps(rows: Rows, distances: Int64s, source: Source, *, whole: bool) 
         after = source.user_time(rows.ds[row + 1])
         return source.moment(rows, row), f"steps absent before {after}: {distances[row] - 1:,}"
 
-    if absent.sum() > _SPARSE * (len(rows.ds) + _COARSE_FROM):
-        raise failure("gap-huge", *describe(np.argmax(distances)))
+    starts = _starts(rows.series)
+    lengths = np.diff(np.append(starts, len(rows.ds)))
+    absent_of = np.add.reduceat(np.append(distances, 1) - 1, starts)
+    worst = np.argmax(absent_of / (lengths + _COARSE_FROM))
+    first, count, total = starts[worst], lengths[worst], absent_of.sum(dtype=np.float64)  # which does not overflow
+    # A series by itself, as the rows of others say nothing of its times; all together, as they have to fit in memory.
+    if absent_of[worst] > _SPARSE * (count + _COARSE_FROM) or total > _SPARSE * (len(rows.ds) + _COARSE_FROM):
+        raise failure("gap-huge", *describe(first + np.argmax(distances[first : first + count - 1])))
     source.ledger.settle("gap", rows.series[before], first=lambda: describe(before[0]), amounts=absent)
 
 

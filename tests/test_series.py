@@ -216,6 +216,31 @@ def test_a_part_of_the_data_may_lack_steps_anywhere_but_not_be_of_another_freque
             panel_of(sparse, whole=whole)
 
 
+def test_a_wrong_year_is_told_whichever_other_series_stand_beside_it() -> None:
+    days = pd.date_range("2024-01-01", periods=400)
+    names = [f"shop {number:02}" for number in range(21)]
+    frame = pd.concat([pd.DataFrame({"unique_id": name, "ds": days, "y": np.arange(400.0)}) for name in names])
+    wrong = pd.DataFrame({"unique_id": "shop 07", "ds": [pd.Timestamp("2204-02-05")], "y": [1.0]})
+    for rows in (frame, frame[frame["unique_id"] == "shop 07"]):
+        with pytest.raises(DataError, match=r"gap-huge\].* 'shop 07' .* before 2204-02-05 00:00:00: 65,"):
+            panel_of(pd.concat([rows, wrong]))
+
+
+def test_many_series_of_few_rows_far_apart_are_too_much_together() -> None:
+    days = pd.to_datetime(["2024-01-01", "2024-01-02", "2026-01-01"] * 50)
+    frame = pd.DataFrame({"unique_id": np.repeat(np.arange(50), 3), "ds": days, "y": np.arange(150.0)})
+    assert panel_of(frame[:3]).audit["steps"] == 732
+    with pytest.raises(DataError, match=r"gap-huge\].* before 2026-01-01 00:00:00: 729"):
+        panel_of(frame)
+
+
+def test_gaps_as_wide_as_whole_numbers_can_be_are_told() -> None:
+    times = ["-999999999999999999", "999999999999999999"] * 5
+    frame = pd.DataFrame({"unique_id": np.repeat(list("abcde"), 2), "ds": times, "y": np.arange(10.0)})
+    with pytest.raises(DataError, match=r"gap-huge\].* 'a' .*: 1,999,999,999,999,999,997"):
+        panel_of(frame, freq=1)
+
+
 @pytest.mark.parametrize("word", ["now", "today", "NOW", "Today"])
 @pytest.mark.parametrize("time_format", [None, "%Y-%m-%d"])
 def test_a_word_for_the_present_is_no_timestamp(word: str, time_format: str | None) -> None:
