@@ -111,7 +111,9 @@ _ALL = (
         "under 1 in 100 steps between the first and the last timestamp of a series, or of all series, has a row",
         "mend the timestamps around the gap or set a coarser data.freq",
     ),
-    Check("series-unobserved", "a series without a single value", "remove the series", "short", ("drop",)),
+    Check(
+        "series-unobserved", "a series without a single value or usable row", "remove the series", "short", ("drop",)
+    ),
     Check("series-short", "a series shorter than data.min_history", "lower data.min_history", "short", ("drop",)),
     Check("series-constant", "a series that never changes", "remove the series", "constant", ("keep", "drop")),
     Check("panel-empty", "nothing is left to forecast", "look at what data.end and data.repair leave out"),

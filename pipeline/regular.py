@@ -200,12 +200,13 @@ def _settle_gaps(rows: Rows, distances: Int64s, source: Source, *, whole: bool) 
     source.ledger.settle("gap", rows.series[before], first=lambda: describe(before[0]), amounts=absent)
 
 
-def choose_series(rows: Rows, source: Source, *, min_history: int) -> Rows:
+def choose_series(rows: Rows, source: Source, late: Int64s, *, min_history: int) -> Rows:
     """Settles series that say too little, and leaves out those that the policies drop.
 
     Args:
         rows: rows without gaps.
         source: the frame they come from.
+        late: positions in the frame of the rows after data.end; a series that has some is not missed.
         min_history: steps that a series has at least.
 
     Returns:
@@ -214,6 +215,7 @@ def choose_series(rows: Rows, source: Source, *, min_history: int) -> Rows:
     Raises:
         DataError: `series-unobserved`, `series-short`, `series-constant`; `panel-empty`.
     """
+    _settle_lost(rows, source, late)
     starts = _starts(rows.series)
     lengths = np.diff(np.append(starts, len(rows.series)))
     lowest, highest = np.fmin.reduceat(rows.y, starts), np.fmax.reduceat(rows.y, starts)
@@ -237,6 +239,21 @@ def choose_series(rows: Rows, source: Source, *, min_history: int) -> Rows:
     if dropped.all():
         raise failure("panel-empty", source.provenance.name(), "no series left")
     return rows.where(np.repeat(~dropped, lengths)) if dropped.any() else rows
+
+
+def _settle_lost(rows: Rows, source: Source, late: Int64s) -> None:
+    """Settles series that had rows, all of which were dropped."""
+    lost = np.zeros(len(source.ids), np.bool_)
+    lost[source.series] = True
+    lost[rows.series] = lost[source.series[late]] = False
+    found = np.flatnonzero(lost)
+
+    def first() -> tuple[str, str]:
+        row = np.argmax((source.series == found[0]).any(axis=1))
+        place = f"{source.provenance.locate(row)}, series {source.ids[found[0]]!r}"
+        return place, "no row of the series can be used"
+
+    source.ledger.settle("series-unobserved", found, first=first)
 
 
 def _starts(series: Int32s) -> NDArray[np.intp]:

@@ -108,7 +108,7 @@ class Source:
 
 def read_rows(
     frame: pd.DataFrame, *, columns: Columns, repair: RepairParams, end: str | int | None
-) -> tuple[Rows, Source, dict[str, int]]:
+) -> tuple[Rows, Source, Int64s]:
     """Reads a raw frame.
 
     Args:
@@ -118,8 +118,8 @@ def read_rows(
         end: last timestamp used, in the user's time; None for all.
 
     Returns:
-        The long rows, target by target; what later checks need; and the number of long rows `read` and of those
-        left out because they come `after_end`.
+        The long rows, target by target; what later checks need; and the positions in the frame of the rows that are
+        left out because they come after `end`.
 
     Raises:
         DataError: what cannot be read.
@@ -140,8 +140,7 @@ def read_rows(
         )
         for number, column in enumerate(source.layout.target)
     ]
-    counts = {"read": source.series.size, "after_end": int(np.count_nonzero(late)) * len(parts)}
-    return _join(parts), source, counts
+    return _join(parts), source, np.flatnonzero(late)
 
 
 def _join(parts: Sequence[Rows]) -> Rows:

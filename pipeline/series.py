@@ -75,11 +75,11 @@ def build_panel(
     Raises:
         DataError: what cannot be repaired, or what the policies do not let be repaired.
     """
-    rows, source, counts = read_rows(frame, columns=columns, repair=repair, end=end)
+    rows, source, late = read_rows(frame, columns=columns, repair=repair, end=end)
     rows, covariates = keep_one_per_time(rows, source, read_covariates(rows, source))
     placed = place_on_grid(rows, source)
-    counts["used"] = len(placed.rows.ds)
-    rows = choose_series(fill_grid(placed, source, whole=whole), source, min_history=min_history)
+    counts = {"read": source.series.size, "after_end": source.series[late].size, "used": len(placed.rows.ds)}
+    rows = choose_series(fill_grid(placed, source, whole=whole), source, late, min_history=min_history)
     steps = covariates.of_rows(rows)
     audit = {
         "columns": columns.to_json(),

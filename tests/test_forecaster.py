@@ -362,6 +362,14 @@ class TestForecast:
         frame = forecaster.forecast(history_of({"a": 30}).assign(y=3.25))
         assert (frame[VALUES] == 3.25).all(axis=None)
 
+    def test_a_series_without_a_readable_time_does_not_go_missing(self) -> None:
+        forecaster = forecaster_of(repair=REPAIR.model_copy(update={"bad_time": "drop", "short": "drop"}))
+        history = history_of({"a": 30, "b": 30}).astype({"ds": object})
+        history.loc[history["unique_id"] == "b", "ds"] = "soon"
+        with pytest.raises(DataError, match=r"series 'b': no row of the series can be used") as caught:
+            forecaster.forecast(history)
+        assert caught.value.code == "series-unobserved"
+
     def test_one_step_of_history_is_enough(self) -> None:
         frame = FORECASTER.forecast(pd.DataFrame({"ds": ["2024-01-01"], "y": [7.5], "unique_id": ["a"]}))
         assert (frame[VALUES] == 7.5).all(axis=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import re
 from collections.abc import Callable
@@ -519,6 +520,38 @@ def test_a_series_that_says_too_little_is_dropped_by_policy_and_the_others_stay(
     assert panel.audit["series"] == {"read": 2, "used": 1}
     assert panel.audit["per_series"]["b"]["repairs"] == {code: 1}
     assert panel.audit["per_series"]["b"]["steps"] == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "policy", "rows", "freq"),
+    [
+        ("time-unparseable", "bad_time", "b,soon,1\nb,later,2\n", "D"),
+        ("time-null", "null_time", "b,,1\nb,,2\n", "D"),
+        ("freq-mismatch", "off_grid", "b,2024-01-15,1\nb,2024-02-15,2\n", "MS"),
+    ],
+)
+def test_a_series_whose_rows_are_all_dropped_is_missed(
+    tmp_path: Path, code: str, policy: str, rows: str, freq: str
+) -> None:
+    stamps = pd.date_range("2024-01-01", periods=5, freq=freq)
+    path = write(tmp_path, "k,t,v\n" + "".join(f"a,{stamp},{stamp.day + stamp.month}\n" for stamp in stamps) + rows)
+    with pytest.raises(DataError, match=r"\[series-unobserved\] .*line 7, series 'b': no row .*short: drop") as caught:
+        ingest(params(path, id_col="k", freq=freq, repair={policy: "drop"}))
+    assert "\n" not in str(caught.value)
+    panel = ingest(params(path, id_col="k", freq=freq, repair={policy: "drop", "short": "drop"}))
+    assert panel.audit["series"] == {"read": 2, "used": 1}
+    assert panel.audit["per_series"]["b"]["repairs"] == {code: 2, "series-unobserved": 1}
+
+
+def test_a_series_that_starts_after_the_end_is_not_missed_nor_one_that_has_no_rows(tmp_path: Path) -> None:
+    late = "b,2024-01-09,1\nb,soon,2\n"
+    path = write(tmp_path, "k,t,v\na,2024-01-01,1\na,2024-01-02,2\n" + late)
+    panel = ingest(params(path, id_col="k", end="2024-01-05", repair={"bad_time": "drop"}))
+    assert panel.audit["series"] == {"read": 2, "used": 1}
+    assert panel.audit["per_series"]["b"]["repairs"] == {"time-unparseable": 1}
+    frame = pd.DataFrame({"unique_id": pd.Categorical(["a", "a"], ["a", "c"]), "ds": DAYS[:2], "y": [1.0, 2.0]})
+    columns = dataclasses.replace(Columns.from_params(BASE), id_col="unique_id", time_col=("ds",), target_col=("y",))
+    assert build_panel(frame, columns=columns, repair=STRICT, min_history=1, end=None).audit["repairs"] == {}
 
 
 def test_local_times_that_a_clock_change_skips_or_repeats_are_dropped_by_policy(tmp_path: Path) -> None:
