@@ -101,6 +101,13 @@ _ALL = (
     Check("value-text", "text where a number belongs", "mend the value", "bad_value", ("missing",)),
     Check("value-infinite", "an infinite value", "mend the value", "infinite", ("missing",)),
     Check(
+        "value-huge",
+        "a value beyond what the arithmetic holds, such as 1e200",
+        "leave it empty if it stands for none, or give the values in another unit",
+        "infinite",
+        ("missing",),
+    ),
+    Check(
         "covariate-varies",
         "a static covariate with several values in one series",
         "give the series one value, or name the column under data.past_covariates or data.future_covariates",

@@ -51,7 +51,7 @@ def read_covariates(rows: Rows, source: Source) -> CovariateRows:
         The covariates.
 
     Raises:
-        DataError: `value-text`, `value-infinite`, `covariate-varies`.
+        DataError: `value-text`, `value-infinite`, `value-huge`, `covariate-varies`.
     """
     layout = source.layout
     judged = np.zeros(len(source.frame), np.bool_)

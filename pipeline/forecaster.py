@@ -29,7 +29,6 @@ __all__ = ["Forecaster", "save_bundle"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LARGEST = 1e150  # its square is still a number
 END_OF_CALENDAR = np.datetime64("9999-12-31", "us")  # a day early, as zones differ
 CHUNK = 4096  # windows materialised at once
 BATCH_SIZE = 64  # windows; more overflow the processor's caches and are slower
@@ -226,8 +225,7 @@ class Forecaster:
 
         Raises:
             DataError: the frame does not pass the checks, a series has nothing observed in its last C steps
-                (`context-empty`), a negative value where the network takes logarithms (`value-negative`), or one that
-                makes a forecast overflow (`value-huge`).
+                (`context-empty`), or a negative value where the network takes logarithms (`value-negative`).
             GatecastError: `future` is given and not taken, or taken and not given.
         """
         prepared = self.prepare(frame, future=future)
@@ -394,8 +392,6 @@ class _Contexts:
                 f"{self._at(int(np.argmax(empty)), length - 1)}: nothing is observed in the {length} steps up to here "
                 f"({empty.sum():,} such series of {len(self.ids):,}); bring values, or leave the series out",
             )
-        what = f"larger than {LARGEST:g}, which no forecast can be made of"
-        self._refuse(np.abs(self.history) > LARGEST, "value-huge", what, "give the values in another unit")
         if transform == "log1p":
             what = "negative, and this network takes logarithms (transform: log1p)"
             self._refuse(self.history < 0, "value-negative", what, "correct it, or train with transform: [none]")

@@ -30,7 +30,7 @@ from pipeline.timestamps import (
     read_times,
     to_user_time,
 )
-from pipeline.values import is_null, read_numbers, read_truths
+from pipeline.values import LARGEST, is_null, read_numbers, read_truths
 
 Int32s = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -266,19 +266,22 @@ def values_of(source: Source, column: str, *, series: Int32s, judged: Bools, tru
         [N] numbers, NaN where missing or unusable.
 
     Raises:
-        DataError: `value-text`, `value-infinite`.
+        DataError: `value-text`, `value-infinite`, `value-huge`.
     """
     read = read_truths if truths else read_numbers
     numbers, bad = read(source.frame[column], decimal=source.provenance.decimal)
-    infinite = np.isinf(numbers)
+    infinite, unusable = np.isinf(numbers), np.abs(numbers) > LARGEST
     found = np.flatnonzero(bad & judged)
     comma = len(found) and re.fullmatch(r"\s*[-+]?\d[\d.]*,\d+\s*", str(source.frame[column].iloc[found[0]]))
     what = "no number (a decimal comma? then set data.decimal to ',')" if comma else "no number"
     _settle_values(source, column, series, code="value-text", found=found, what=what)
     found = np.flatnonzero(infinite & judged)
     _settle_values(source, column, series, code="value-infinite", found=found, what="infinite")
+    found = np.flatnonzero(unusable & ~infinite & judged)
+    what = f"larger than {LARGEST:g}, which no forecast can be made of"
+    _settle_values(source, column, series, code="value-huge", found=found, what=what)
     # -0.0 becomes 0.0, so that equal rows are equal.
-    return np.where(infinite, np.nan, numbers) + 0.0 if infinite.any() else numbers + 0.0
+    return np.where(unusable, np.nan, numbers) + 0.0 if unusable.any() else numbers + 0.0
 
 
 def _settle_values(source: Source, column: str, series: Int32s, *, code: str, found: Int64s, what: str) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+LARGEST = 1e150  # its square is still a number
 NULL_WORDS = ("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nat")
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
 

@@ -388,7 +388,7 @@ class TestForecast:
     def test_a_value_too_large_for_any_forecast_is_named(self) -> None:
         history = history_of({"a": 30, "b": 30})
         history.loc[30 + 25, "y"] = -1e200
-        with pytest.raises(DataError, match=r"series 'b' at 2024-01-02 01:00:00: .* Received: -1e\+200 \(") as caught:
+        with pytest.raises(DataError, match=r"frame, row 56, column 'y': .* Received: '-1e\+200' \(") as caught:
             FORECASTER.forecast(history)
         assert caught.value.code == "value-huge"
 

@@ -331,6 +331,13 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
         ["line 6, column 'v'", "'-inf'", "infinite: missing"],
     ),
     (
+        "value-huge",
+        GOOD + "2024-01-05,1e200\n2024-01-06,-1e151\n",
+        "load.csv",
+        {},
+        ["line 6, column 'v'", "larger than 1e+150", "'1e+200' (the first of 2)", "leave it empty"],
+    ),
+    (
         "covariate-varies",
         "t,v,town\n2024-01-01,1,Ulm\n2024-01-02,2,\n2024-01-03,3,Bonn\n2024-01-04,4,Ulm\n2024-01-05,5,Kiel\n",
         "load.csv",
@@ -465,6 +472,14 @@ REPAIRS: list[tuple[str, str, dict[str, str], dict[str, Any], int, dict[str, flo
     (
         "value-infinite",
         GOOD.replace(",2\n", ",1e999\n"),
+        {"infinite": "missing"},
+        {},
+        1,
+        dict(zip(DAYS, [1, np.nan, 3, 4], strict=True)),
+    ),
+    (
+        "value-huge",
+        GOOD.replace(",2\n", ",-1.7976931348623157E308\n"),
         {"infinite": "missing"},
         {},
         1,
@@ -737,7 +752,7 @@ def test_a_row_is_named_by_its_line_whatever_quotes_and_blank_lines_come_before(
     assert frame["__row__"].to_list() == lines
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=8, unique=True), st.booleans())
+@given(st.lists(st.floats(-1e150, 1e150), min_size=2, max_size=8, unique=True), st.booleans())
 def test_every_number_is_read_to_its_last_digit_also_beside_text(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[float], beside_text: bool
 ) -> None:

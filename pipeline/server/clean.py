@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.columns import Columns, Layout, find_history_layout
 from pipeline.errors import DataError, GatecastError
-from pipeline.forecaster import LARGEST, Forecaster
+from pipeline.forecaster import Forecaster
 from pipeline.frequency import Grid, parse_frequency
 from pipeline.series import Panel
 from pipeline.server.ready import Ready, Stamps, show_stamps
+from pipeline.values import LARGEST
 
 _DATES = re.compile(r"(?:\d{4}-\d\d-\d\d\n)+", re.ASCII)
 _TIMES = re.compile(r"(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\n)+", re.ASCII)
@@ -99,7 +100,7 @@ def clean_series(rows: CleanRows, forecaster: Forecaster) -> Ready | None:
     steps = ends[:, None] + np.arange(1 - spec.context_length, 1)
     history = np.where(steps >= starts[:, None], rows.values[np.maximum(steps, 0)], np.nan)
     observed = np.isfinite(history)
-    if not observed.any(axis=1).all() or (np.abs(history) > LARGEST).any():
+    if not observed.any(axis=1).all():
         return None
     try:
         inputs = forecaster.check_arrays(history, observed)
@@ -162,7 +163,7 @@ def _values(cells: Sequence[Any]) -> NDArray[np.float64] | None:
         values = np.array(cells, np.float64) + 0.0  # no -0.0, as in a panel
     except OverflowError:
         return None
-    return None if np.isinf(values).any() else values
+    return None if (np.abs(values) > LARGEST).any() else values
 
 
 def _ids(cells: Sequence[Any] | None, only: str, count: int) -> tuple[list[str], NDArray[np.int64]] | None:
