@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pipeline.hparams import UNKNOWN, Hparams, Inputs
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 IDENTITY = "unique_id"  # the categorical input that names the series
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,28 @@ def describe(
 
 
 def encode(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
-    """The number of each word in a vocabulary, from 1; 0 for what is not in it."""
+    """The number of each word in a vocabulary, from 1; 0 for what is not in it.
+
+    Readers of files spell numbers and truths each in their own way, 7 for 007 and True for true, so a word that is not
+    in the vocabulary is taken for the entry that means the same: the only one that does, and no other of the words.
+    """
     places = {word: place for place, word in enumerate(vocabulary, start=1)}
+    present = {word for word in words if word is not None}
+    spelt = {word: meaning for word in present - places.keys() if (meaning := _meaning(word)) is not None}
+    if spelt:
+        alike: dict[Decimal | str | None, list[str]] = {}
+        for word in vocabulary:
+            alike.setdefault(_meaning(word), []).append(word)
+        same = {word: alike.get(meaning, []) for word, meaning in spelt.items()}
+        places |= {w: places[found[0]] for w, found in same.items() if len(found) == 1 and found[0] not in present}
     return np.array([UNKNOWN if word is None else places.get(word, UNKNOWN) for word in words], np.int64)
+
+
+def _meaning(word: str) -> Decimal | str | None:
+    """What the spellings of a number, or of true or false, have in common; None for other words."""
+    if _NUMBER.fullmatch(word):
+        return Decimal(word)
+    return word.lower() if word.lower() in ("true", "false") else None
 
 
 def save_covariates(known: Known, meta: Mapping[str, Any], folder: Path, *, count: int) -> None:

@@ -71,11 +71,12 @@ def as_text(column: pd.Series) -> pd.Series:
     """
     if column.dtype == object:  # not by astype, which decodes bytes
         return pd.Series([None if is_null(value) else _text_of(value) for value in column], dtype="str")
+    text = column.astype("str").reset_index(drop=True)
     if pd.api.types.is_float_dtype(column.dtype):
-        known = column.dropna()
-        if ((known % 1 == 0) & (known.abs() < 1e18)).all():
-            column = column.astype("Int64")
-    return column.astype("str").reset_index(drop=True)
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        whole = (numbers == np.trunc(numbers)) & (np.abs(numbers) < 1e18)
+        text[whole] = numbers[whole].astype(np.int64).astype(str)
+    return text
 
 
 def _text_of(value: Any) -> str:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from panels import LENIENT
 
+from pipeline.covariates import encode
 from pipeline.errors import DataError
 from pipeline.future import build_future
 from pipeline.params import DataParams, RepairParams, StaticParams, load_params
@@ -291,6 +292,33 @@ def test_a_static_covariate_may_be_left_out(towns: Any) -> None:
 @pytest.mark.parametrize(("town", "text"), [(7, "7"), (7.0, "7"), (7.5, "7.5"), ("NA", "NA"), (True, "True")])
 def test_categories_are_text_and_whole_numbers_have_no_fraction(town: Any, text: str) -> None:
     assert panel_of(shops(town=town)).statics["town"].tolist() == [text]
+
+
+def test_fractions_beside_a_category_do_not_change_how_it_is_written() -> None:
+    frame = pd.concat([shops(town=1.0), shops(shop="b", town=2.5), shops(shop="c", town=np.nan)])
+    assert panel_of(frame).statics["town"].tolist() == ["1", "2.5", None]
+    assert panel_of(frame.assign(shop=frame["town"].fillna(1e18))).statics["unique_id"].tolist() == [
+        "1",
+        "1e+18",
+        "2.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    "towns",
+    [["1.0", "2.0", ""], ["1.0", "2.5", ""], ["007", "010", "7e3"], ["true", "FALSE", "true"], ["1e3", ".50", "-0"]],
+)
+def test_the_categories_of_a_file_are_those_that_training_saw_whoever_reads_it(tmp_path: Path, towns: Any) -> None:
+    path, parts = tmp_path / "shops.csv", [shops(shop=town or "none", town=town) for town in towns]
+    pd.concat(parts).drop_duplicates().to_csv(path, index=False)
+    trained = ingest(path).statics
+    names, words = trained["unique_id"].tolist(), sorted({town for town in towns if town})
+    codes = encode(trained["town"].tolist(), words)
+    for rows in (pd.read_csv(path), pd.read_csv(path).iloc[:3]):
+        read = panel_of(rows).statics
+        numbers = encode(read["unique_id"].tolist(), names)
+        assert (numbers > 0).all()
+        np.testing.assert_array_equal(encode(read["town"].tolist(), words), codes[numbers - 1])
 
 
 def test_long_frame_names_go_with_the_users_names_of_covariates() -> None:

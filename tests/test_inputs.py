@@ -135,6 +135,34 @@ def test_a_category_that_training_never_saw_is_unknown(shops: Project) -> None:
     assert encode(["Ulm", None, "Rome", "Bonn"], ["Bonn", "Ulm"]).tolist() == [2, 0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("word", "vocabulary", "code"),
+    [
+        ("7", ["007", "8"], 1),
+        ("7.0", ["8", "007"], 2),
+        ("1000", ["1e3"], 1),
+        ("-0.5", ["-.50"], 1),
+        ("True", ["false", "true"], 2),
+        ("true", ["TRUE"], 1),
+        ("12345678901234567891", ["12345678901234567890"], 0),
+        ("7", ["07", "007"], 0),
+        ("12", ["1_2", "\u0661\u0662", "x"], 0),
+        ("1e9999", ["1"], 0),
+        ("ulm", ["Ulm"], 0),
+        ("1", ["true"], 0),
+    ],
+)
+def test_a_category_may_be_spelt_otherwise_where_it_is_a_number_or_a_truth(
+    word: str, vocabulary: list[str], code: int
+) -> None:
+    assert encode([word, None, vocabulary[0]], vocabulary)[1:].tolist() == [0, 1]
+    assert encode([word, None], vocabulary).tolist() == [code, 0]
+
+
+def test_a_spelling_is_no_other_where_both_are_told() -> None:
+    assert encode(["7", "007", "08"], ["007", "8"]).tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("column", ["price", "promo", "sold"])
 def test_nothing_is_known_before_its_time(column: str, shops: Project, tmp_path: Path) -> None:
     frame, spec = shops.frame.copy(), shops.spec()
