@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -179,14 +180,20 @@ def _unreadable(name: str, column: str, kind: pa.DataType, cause: str) -> DataEr
 def _of_arrow(values: pa.ChunkedArray, column: str, layout: Layout) -> pd.Series:
     """Gives what the checks read: ids and joined times as categories, timestamps in microseconds, numbers as such."""
     kind = values.type
-    beside = column in (*layout.truths(), *layout.categorical)
+    beside = column in (layout.id_col, *layout.truths(), *layout.categorical)
     if beside and pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
         values, kind = values.cast(kind.value_type), kind.value_type
+    if _is_binary(kind):
+        values, kind = values.cast(pa.string()), pa.string()
+    if column == layout.id_col and pa.types.is_floating(kind):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)
     if column in (*layout.target, *layout.truths()) and pa.types.is_decimal(kind):
         values = values.cast(pa.float64())
     elif column in layout.categorical and (pa.types.is_dictionary(kind) or pa.types.is_integer(kind) or _is_text(kind)):
         # Whole numbers as text, as they come with nulls as floats, which hold none above 2**53 exactly.
         values = values if pa.types.is_dictionary(kind) else values.cast(pa.string()).dictionary_encode()
+    elif column == layout.id_col and pa.types.is_boolean(kind):
+        values = pc.utf8_capitalize(values.cast(pa.string())).dictionary_encode()  # as Python writes them
     elif column == layout.id_col or (column in layout.time and (len(layout.time) > 1 or _is_text(kind))):
         values = values if pa.types.is_dictionary(kind) else values.cast(pa.string()).dictionary_encode()
     elif pa.types.is_date(kind):
@@ -195,6 +202,10 @@ def _of_arrow(values: pa.ChunkedArray, column: str, layout: Layout) -> pd.Series
         values = values.cast(pa.timestamp("us", kind.tz), safe=kind.unit != "ns")  # of these the rest is cut off
     read: pd.Series = values.to_pandas()
     return read
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -724,6 +724,34 @@ def test_whole_ids_of_parquet_files_have_no_fraction(tmp_path: Path, ids: list[A
     assert ingest(params(path, format="parquet", id_col="k")).frame["unique_id"].to_list() == ["1", "1"]
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(2)])
+def test_ids_and_times_of_parquet_files_may_be_bytes_of_text(tmp_path: Path, kind: pa.DataType) -> None:
+    days = pa.array(["2024-01-01", "2024-01-01", "2024-01-02"]).cast(pa.binary())
+    path = write(tmp_path, parquet(k=pa.array([b"ab", b"\xc3\xa9", b"ab"], kind), t=days, v=[1, 2, 3]), "a.parquet")
+    panel = ingest(params(path, format="parquet", id_col="k"))
+    assert panel.frame["unique_id"].to_list() == ["ab", "ab", "\xe9"]
+    path = write(tmp_path, parquet(k=pa.array([b"\xff\xff"], kind), t=days[:1], v=[1]), "b.parquet")
+    with pytest.raises(DataError, match=r"\[file-corrupt\] .*column 'k': values of type '.*binary.*' cannot be read"):
+        ingest(params(path, format="parquet", id_col="k"))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_id_of_a_parquet_file_that_is_no_number_is_no_id(tmp_path: Path, packed: bool) -> None:
+    ids = pa.array([1.0, float("nan"), 2.5])
+    path = write(tmp_path, parquet(k=ids.dictionary_encode() if packed else ids, t=[DAYS[0]] * 3, v=[1, 2, 3]))
+    with pytest.raises(DataError, match=r"\[id-null\] .*, row 2, column 'k': no id \(the first of 1\)"):
+        ingest(params(path, format="parquet", id_col="k"))
+
+
+def test_truths_that_name_series_are_written_alike_in_files_and_frames(tmp_path: Path) -> None:
+    path = write(tmp_path, parquet(k=[True, False, True], t=[DAYS[0], DAYS[0], DAYS[1]], v=[1, 2, 3]), "a.parquet")
+    data = params(path, format="parquet", id_col="k")
+    frame = pd.read_parquet(path)
+    panel = build_panel(frame, columns=Columns.from_params(data), repair=STRICT, min_history=1, end=None)
+    pd.testing.assert_frame_equal(ingest(data).frame, panel.frame)
+    assert list(panel.statics["unique_id"]) == ["False", "True"]
+
+
 def test_several_targets_become_a_series_each(tmp_path: Path) -> None:
     path = write(tmp_path, "k,t,a,b\n1,2024-01-01,1,3\n1,2024-01-02,2,4\n")
     panel = ingest(params(path, id_col="k", target_col=("b", "a")))
