@@ -272,8 +272,8 @@ def values_of(source: Source, column: str, *, series: Int32s, judged: Bools, tru
     numbers, bad = read(source.frame[column], decimal=source.provenance.decimal)
     infinite, unusable = np.isinf(numbers), np.abs(numbers) > LARGEST
     found = np.flatnonzero(bad & judged)
-    comma = len(found) and re.fullmatch(r"\s*[-+]?\d[\d.]*,\d+\s*", str(source.frame[column].iloc[found[0]]))
-    what = "no number (a decimal comma? then set data.decimal to ',')" if comma else "no number"
+    guess = _guess_marks(str(source.frame[column].iloc[found[0]]), source.provenance.decimal) if len(found) else ""
+    what = f"no number ({guess})" if guess else "no number"
     _settle_values(source, column, series, code="value-text", found=found, what=what)
     found = np.flatnonzero(infinite & judged)
     _settle_values(source, column, series, code="value-infinite", found=found, what="infinite")
@@ -282,6 +282,17 @@ def values_of(source: Source, column: str, *, series: Int32s, judged: Bools, tru
     _settle_values(source, column, series, code="value-huge", found=found, what=what)
     # -0.0 becomes 0.0, so that equal rows are equal.
     return np.where(unusable, np.nan, numbers) + 0.0 if unusable.any() else numbers + 0.0
+
+
+def _guess_marks(text: str, decimal: str) -> str:
+    """What the marks of a number in text may be, which are not those that are read."""
+    digits, other = text.strip().lstrip("+-"), "." if decimal == "," else ","
+    guesses = []
+    if re.fullmatch(rf"\d[\d{re.escape(decimal)}]*{re.escape(other)}\d+", digits):
+        guesses.append(f"a decimal {'point' if other == '.' else 'comma'}? then set data.decimal to {other!r}")
+    if re.fullmatch(r"\d{1,3}([.,]\d{3})+([.,]\d+)?", digits):
+        guesses.append("a mark of thousands? then take it out")
+    return ", ".join(guesses)
 
 
 def _settle_values(source: Source, column: str, series: Int32s, *, code: str, found: Int64s, what: str) -> None:

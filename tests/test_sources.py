@@ -885,3 +885,28 @@ def test_a_wrong_delimiter_and_a_decimal_comma_are_guessed_in_the_message(tmp_pa
         ingest(params(tmp_path / "data.csv", delimiter=";"))
     panel = ingest(params(tmp_path / "data.csv", delimiter=";", decimal=","))
     assert list(panel.frame["y"]) == [1.5, 2.5]
+
+
+COMMA = r"a decimal comma\? then set data\.decimal to ','"
+POINT = r"a decimal point\? then set data\.decimal to '\.'"
+THOUSANDS = r"a mark of thousands\? then take it out"
+
+
+@pytest.mark.parametrize(
+    ("value", "decimal", "told"),
+    [
+        ("1,5", ".", rf" \({COMMA}\)"),
+        ("-1,234", ".", rf" \({COMMA}, {THOUSANDS}\)"),
+        ("1.234,5", ".", rf" \({COMMA}, {THOUSANDS}\)"),
+        ("1,234,567.8", ".", rf" \({THOUSANDS}\)"),
+        ("1.234,5", ",", rf" \({THOUSANDS}\)"),
+        ("1.5", ",", rf" \({POINT}\)"),
+        ("1.234", ",", rf" \({POINT}, {THOUSANDS}\)"),
+        ("2024-01-01", ",", ""),
+        ("1,5,0", ".", ""),
+    ],
+)
+def test_the_mend_of_a_mark_is_never_what_is_set_already(tmp_path: Path, value: str, decimal: str, told: str) -> None:
+    path = write(tmp_path, f"t;v\n2024-01-01;{value}\n")
+    with pytest.raises(DataError, match=rf"column 'v': no number{told}\. Received: '{re.escape(value)}'"):
+        ingest(params(path, delimiter=";", decimal=decimal))
