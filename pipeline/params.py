@@ -371,18 +371,21 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         The checked parameters.
 
     Raises:
-        ParamsError: the file is missing, is no YAML, or a value is not allowed; every bad
+        ParamsError: the file is missing, is no YAML or none that JSON could say, or a value is not allowed; every bad
             value is named by its path, with the value received and what is allowed.
     """
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        # Through JSON, strict means strict on types but a list is a tuple.
+        raw = json.dumps(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")), default=str)
     except FileNotFoundError:
         raise ParamsError(f"{path} not found; run from the folder that holds it") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (TypeError, ValueError, RecursionError) as error:  # such as of a list as a key, or an alias within itself
+        cause = " ".join(str(error).split())
+        raise ParamsError(f"{path} cannot be used: {cause}; write it as the committed params.yaml is written") from None
     try:
-        # Through JSON, strict means strict on types but a list is a tuple.
-        return Params.model_validate_json(json.dumps(raw, default=str))
+        return Params.model_validate_json(raw)
     except ValidationError as error:
         raise ParamsError(f"{path}: " + "; ".join(_describe(error))) from None
 

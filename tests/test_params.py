@@ -164,6 +164,26 @@ def test_what_is_no_yaml_and_what_is_missing_are_told_in_one_line(tmp_path: Path
         load_params(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2]: 3",
+        "2024-01-01: 3",
+        "a: &a\n  b: *a",
+        "a: &a [*a]",
+        "a: " + "[" * 3000,
+        "a: 2024-13-45",
+        "a: " + "9" * 5000,
+    ],
+)
+def test_yaml_that_no_json_could_say_is_told_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=r"params\.yaml (cannot be used|is not valid YAML): .+") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_params_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_params(COMMITTED).window.horizon = 3  # type: ignore[misc]
