@@ -18,6 +18,8 @@ Int64s = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 DAY_US = 86_400_000_000
+_BEYOND = 10**18  # what is read as a time is less, in microseconds or whole numbers
+_TOO_LONG = "no two times are a step as long apart; use a shorter one"
 _RENAMED = {
     "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns", "BH": "bh", "M": "ME", "BM": "BME", "SM": "SME",
     "Q": "QE", "BQ": "BQE", "A": "YE", "Y": "YE", "BA": "BYE", "BY": "BYE", "AS": "YS", "BAS": "BYS",
@@ -82,17 +84,19 @@ def parse_frequency(freq: str | int) -> Frequency:
     if isinstance(freq, int):
         if freq < 1:
             raise _unknown(freq, "a step is at least 1")
-        return Frequency(freq, freq)
+        return Frequency(freq, _held(freq, freq))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # pandas warns about the old names that it still takes
             offset = to_offset(freq)
     except (ValueError, Warning):
         raise _unknown(freq, _suggest_alias(freq)) from None
+    except OverflowError:
+        raise _unknown(freq, _TOO_LONG) from None
     if offset.n < 1:
         raise _unknown(freq, "a step goes forward in time")
     if isinstance(offset, (Tick, Day)):
-        return Frequency(freq, _step_us(freq, offset))
+        return Frequency(freq, _held(freq, _step_us(freq, offset)))
     if isinstance(offset, (BusinessHour, CustomBusinessHour)):
         raise _unknown(freq, "steps inside business hours are no regular grid; use h or min")
     return Frequency(freq, None, offset.base, offset.n)
@@ -105,6 +109,12 @@ def _step_us(freq: str, offset: Tick | Day) -> int:
     if rest:
         raise _unknown(freq, "times are kept in microseconds; use a multiple of 1us")
     return int(step)
+
+
+def _held(freq: str | int, step: int) -> int:
+    if step >= _BEYOND:
+        raise _unknown(freq, _TOO_LONG)
+    return step
 
 
 def _suggest_alias(freq: str) -> str:

@@ -112,7 +112,7 @@ def _check_frequency(header: _Header, frequency: Frequency, name: str) -> None:
 
 
 def _step_us(named: str, name: str) -> float:
-    match = re.fullmatch(r"(\d+)_([a-z]+)", _NAMED.get(named, named))
+    match = re.fullmatch(r"0*([1-9]\d{0,8})_([a-z]+)", _NAMED.get(named, named))
     unit = "" if match is None else match[2].rstrip("s") + "s"
     if match is None or unit not in _UNITS_US:
         raise failure("tsf-header", name, f"@frequency is none that is known. {received(named)}")

@@ -181,7 +181,16 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
     ("row-ragged", 't,v\n2024-01-01,"1\n2024-01-02,2\n', "load.csv", {}, ["line 2", "quoted"]),
     ("tsf-header", "@attribute start_timestamp date\n@data\nx:1\n", "a.tsf", {"format": "tsf"}, ["series_name"]),
     ("tsf-header", TSF.replace("@data", "@date"), "a.tsf", {"format": "tsf"}, ["'@data'"]),
-    ("tsf-header", TSF.replace("daily", "fortnightly"), "a.tsf", {"format": "tsf"}, ["'fortnightly'"]),
+    *[
+        (
+            "tsf-header",
+            TSF.replace("daily", other),
+            "a.tsf",
+            {"format": "tsf"},
+            [f"none that is known. Received: '{other}"],
+        )
+        for other in ("fortnightly", "0_seconds", f"{10**20}_days")
+    ],
     (
         "tsf-header",
         "@attribute series_name string\n@data\nT1:1,2\n",
@@ -269,6 +278,16 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
     ("freq-unknown", GOOD, "load.csv", {"freq": "-1h"}, ["'-1h'", "forward"]),
     ("freq-unknown", GOOD, "load.csv", {"freq": "bh"}, ["'bh'", "business hours"]),
     ("freq-unknown", GOOD, "load.csv", {"freq": "5ns"}, ["'5ns'", "microseconds"]),
+    *[
+        (
+            "freq-unknown",
+            GOOD,
+            "load.csv",
+            {"freq": freq},
+            [f"data.freq: no usable frequency. Received: {freq!r}; no two"],
+        )
+        for freq in (2**63, 10**18, "99999999999D", f"{10**21}h", "99999999999h", f"{10**20}YE")
+    ],
     (
         "freq-mismatch",
         GOOD + "2024-01-05 07:00,5\n",
