@@ -64,14 +64,22 @@ def parse_csv(raw: bytes, name: str, data: DataParams, find: FindLayout) -> tupl
 
 
 def _read_header(raw: bytes, name: str, delimiter: str) -> list[str]:
-    lines = io.TextIOWrapper(io.BytesIO(raw[:_BLOCK_BYTES]), "utf-8", errors="ignore", newline="")
+    records = _records(raw[:_BLOCK_BYTES], delimiter, strict=False)
     try:
-        header = next((record for record in csv.reader(lines, delimiter=delimiter) if record), None)
+        header: list[str] | None = next((record for record in records if record), None)
     except csv.Error as error:
         raise failure("row-ragged", f"{name}, line 1", f"no header ({error})") from None
     if header is None:
         raise failure("file-empty", name, "nothing in it but blank lines")
     return header
+
+
+def _records(raw: bytes, delimiter: str, *, strict: bool) -> Any:
+    """Python's reader of the records of a text that may end within a character."""
+    # The limit holds for the whole process, so it is only ever raised: to what Arrow reads.
+    csv.field_size_limit(max(csv.field_size_limit(), _BLOCK_BYTES))
+    text = io.TextIOWrapper(io.BytesIO(raw), "utf-8", errors="ignore", newline="")
+    return csv.reader(text, delimiter=delimiter, strict=strict)
 
 
 def _read_table(raw: bytes, name: str, header: list[str], layout: Layout, delimiter: str) -> pa.Table:
@@ -116,7 +124,7 @@ def _lines(raw: bytes, count: int, name: str, delimiter: str) -> NDArray[np.int6
 
 def _starts(raw: bytes, name: str, delimiter: str) -> Iterator[int]:
     """The line that each record starts in, the header's first; blank lines are no records."""
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(raw), "utf-8", newline=""), delimiter=delimiter, strict=True)
+    reader = _records(raw, delimiter, strict=True)
     line = 1
     try:
         for record in reader:

@@ -799,6 +799,15 @@ def test_a_row_is_named_by_its_line_whatever_quotes_and_blank_lines_come_before(
     assert frame["__row__"].to_list() == lines
 
 
+@pytest.mark.parametrize("place", ["header", "cell"])
+def test_cells_of_any_length_stand_beside_blank_lines(tmp_path: Path, place: str) -> None:
+    long = "x" * 200_000
+    note = (long, "") if place == "header" else ("note", long)
+    path = write(tmp_path, f"t,v,{note[0]}\n2024-01-01,1,\n\n2024-01-02,2,{note[1]}\n2024-01-03,x,\n")
+    with pytest.raises(DataError, match=r"value-text.* line 5, column 'v'"):
+        ingest(params(path))
+
+
 @given(st.lists(st.floats(-1e150, 1e150), min_size=2, max_size=8, unique=True), st.booleans())
 def test_every_number_is_read_to_its_last_digit_also_beside_text(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[float], beside_text: bool
