@@ -124,6 +124,16 @@ def test_the_test_part_changes_nothing_of_what_is_fitted(shops: Project, tmp_pat
     assert changed.test.meta["covariates"] == shops.test.meta["covariates"] == shops.fit.meta["covariates"]
 
 
+def test_windows_have_the_series_in_the_order_of_the_panel_whatever_they_are_called(
+    shops: Project, tmp_path: Path
+) -> None:
+    names = {"a": "\U0001f600 " * 2000, "b": "Z", "c": "\uffff", "d": "z\xe9 z"}
+    test = build_project(tmp_path, shops.frame.assign(shop=shops.frame["shop"].map(names))).test
+    assert test.ids == sorted(names.values())
+    steps = {names[shop]: told[1] for shop, told in SHOPS.items()}
+    assert np.load(tmp_path / "data/windows/test/lengths.npy").tolist() == [steps[name] for name in test.ids]
+
+
 def test_a_category_that_training_never_saw_is_unknown(shops: Project) -> None:
     spec = shops.spec()
     assert shops.fit.meta["covariates"]["categorical"] == {"town": ["Bonn", "Ulm"], "kind": ["big", "small"]}

@@ -16,10 +16,9 @@ def main() -> None:
     params = load_params()
     panel = load_panel(Path("data/series"))
     frame = panel.frame
-    longest = int(frame.groupby("unique_id").size().max())
-    require_season(longest - params.window.test_size, params.evaluate.season_length)
-    ids, lengths = np.unique(frame["unique_id"].to_numpy(dtype=str), return_counts=True)
-    ends = np.cumsum(lengths)[:-1]
+    lengths = frame.groupby("unique_id", sort=False).size()  # in the order of the panel, by which it is cut
+    require_season(int(lengths.max()) - params.window.test_size, params.evaluate.season_length)
+    ends = np.cumsum(lengths.to_numpy())[:-1]
     roles = Columns.from_json(panel.audit["columns"])
     columns = [*roles.past_covariates, *roles.future_covariates]
     known = Known(
@@ -33,7 +32,7 @@ def main() -> None:
         numeric={name: panel.statics[name].to_numpy(dtype=np.float64) for name in roles.static_numeric},
     )
     save_windows(
-        [str(name) for name in ids],
+        [str(name) for name in lengths.index],
         np.split(frame["y"].to_numpy(dtype=np.float64), ends),
         np.split(frame["ds"].to_numpy(), ends),
         params.window,
