@@ -162,17 +162,16 @@ def encode(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
     """The number of each word in a vocabulary, from 1; 0 for what is not in it.
 
     Readers of files spell numbers and truths each in their own way, 7 for 007 and True for true, so a word that is not
-    in the vocabulary is taken for the entry that means the same: the only one that does, and no other of the words.
+    in the vocabulary is taken for the entry that means the same, if only one does.
     """
     places = {word: place for place, word in enumerate(vocabulary, start=1)}
-    present = {word for word in words if word is not None}
-    spelt = {word: meaning for word in present - places.keys() if (meaning := _meaning(word)) is not None}
-    if spelt:
-        alike: dict[Decimal | str | None, list[str]] = {}
-        for word in vocabulary:
-            alike.setdefault(_meaning(word), []).append(word)
+    unknown = {word for word in words if word is not None} - places.keys()
+    if spelt := {word: meaning for word in unknown if (meaning := _meaning(word)) is not None}:
+        alike: dict[Decimal | str | None, list[int]] = {}
+        for word, place in places.items():
+            alike.setdefault(_meaning(word), []).append(place)
         same = {word: alike.get(meaning, []) for word, meaning in spelt.items()}
-        places |= {w: places[found[0]] for w, found in same.items() if len(found) == 1 and found[0] not in present}
+        places |= {word: found[0] for word, found in same.items() if len(found) == 1}
     return np.array([UNKNOWN if word is None else places.get(word, UNKNOWN) for word in words], np.int64)
 
 

@@ -231,9 +231,11 @@ class Forecaster:
         prepared = self.prepare(frame, future=future)
         return prepared.frame(self.run(prepared.inputs)["forecast"])
 
-    def prepare(self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None) -> Prepared:
-        """Does all of `forecast` that comes before the graph; see there for arguments and errors."""
-        return self.prepare_panel(self.read_panel(frame), future=future)
+    def prepare(
+        self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None, most_steps: int | None = None
+    ) -> Prepared:
+        """Does all of `forecast` that comes before the graph; see there and `read_panel` for arguments and errors."""
+        return self.prepare_panel(self.read_panel(frame, most_steps=most_steps), future=future)
 
     def prepare_panel(self, panel: Panel, *, future: pd.DataFrame | None = None) -> Prepared:
         """`prepare` of a history that is regular already.
@@ -298,12 +300,25 @@ class Forecaster:
         # A series that never changes has a forecast; one that has none must not go missing without a word.
         return RepairParams.model_validate({**self.meta["repair"], "constant": "keep", "short": "error"})
 
-    def read_panel(self, frame: pd.DataFrame) -> Panel:
-        """The history on regular grids, as `forecast` reads it; see there for arguments and errors."""
+    def read_panel(self, frame: pd.DataFrame, *, most_steps: int | None = None) -> Panel:
+        """The history on regular grids, as `forecast` reads it; see there for errors.
+
+        Args:
+            frame: as for `forecast`.
+            most_steps: of all series together, those in gaps included; more are `limit-points`.
+        """
         from pipeline.series import build_panel
 
         columns = self._columns().of_history(list(frame.columns))
-        return build_panel(frame, columns=columns, repair=self._repair(), min_history=1, end=None, whole=False)
+        return build_panel(
+            frame,
+            columns=columns,
+            repair=self._repair(),
+            min_history=1,
+            end=None,
+            whole=False,
+            most_steps=most_steps,
+        )
 
 
 @dataclass(frozen=True)

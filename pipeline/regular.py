@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.checks import failure, received
 from pipeline.covariate_rows import CovariateRows
+from pipeline.errors import DataError
 from pipeline.frequency import Bools, Grid, Int64s, suggest_frequency
 from pipeline.rows import Floats, Int32s, Rows, Source
 
@@ -144,7 +145,7 @@ def place_on_grid(rows: Rows, source: Source) -> Placed:
     return Placed(rows.where(on), grid, ordinals[on], phases[on])
 
 
-def fill_grid(placed: Placed, source: Source, *, whole: bool) -> Rows:
+def fill_grid(placed: Placed, source: Source, *, whole: bool, most_steps: int | None = None) -> Rows:
     """Puts the missing steps of each series between its first and its last row.
 
     Args:
@@ -152,21 +153,25 @@ def fill_grid(placed: Placed, source: Source, *, whole: bool) -> Rows:
         source: the frame they come from.
         whole: whether these are all rows of the data. Then two of them have to be one step apart; of a part it is
             enough that they fit no coarser frequency.
+        most_steps: that there may be, those put in included; None for any number.
 
     Returns:
         Rows without gaps; those put in have a y of NaN and an origin of -1.
 
     Raises:
-        DataError: `gap`, `gap-huge`, or `freq-mismatch` where the rows tell of a coarser frequency.
+        DataError: `gap`, `gap-huge`, `limit-points`, or `freq-mismatch` where the rows tell of a coarser frequency.
     """
     rows, starts = placed.rows, _starts(placed.rows.series)
     distances = np.diff(placed.ordinals)
     distances[starts[1:] - 1] = 1
     _settle_gaps(rows, distances, source, whole=whole)
-    if (distances == 1).all():
-        return rows
     places = np.cumsum(np.append(0, distances))
     steps = int(places[-1]) + 1
+    if most_steps is not None and steps > most_steps:
+        told = f"at most {most_steps:,} steps, those in gaps included. Received: {steps:,}"
+        raise DataError("limit-points", f"{told}; mend the times around the gaps, or send fewer")
+    if (distances == 1).all():
+        return rows
     y, origin = np.full(steps, np.nan), np.full(steps, -1, np.int64)
     y[places], origin[places] = rows.y, rows.origin
     lengths = np.diff(np.append(places[starts], steps))

@@ -53,6 +53,7 @@ def build_panel(
     min_history: int,
     end: str | int | None,
     whole: bool = True,
+    most_steps: int | None = None,
 ) -> Panel:
     """Checks raw rows, repairs what the policies allow, and puts each series on its regular grid.
 
@@ -68,6 +69,7 @@ def build_panel(
         end: last timestamp used, in the user's time; None for all.
         whole: whether this is all of the data. In a part of it, as is brought for a forecast, a series may happen to
             have no two rows one step apart.
+        most_steps: of all series together, those in gaps included; None for any number.
 
     Returns:
         The panel, with an audit of every repair.
@@ -79,7 +81,8 @@ def build_panel(
     rows, covariates = keep_one_per_time(rows, source, read_covariates(rows, source))
     placed = place_on_grid(rows, source)
     counts = {"read": source.series.size, "after_end": source.series[late].size, "used": len(placed.rows.ds)}
-    rows = choose_series(fill_grid(placed, source, whole=whole), source, late, min_history=min_history)
+    rows = fill_grid(placed, source, whole=whole, most_steps=most_steps)
+    rows = choose_series(rows, source, late, min_history=min_history)
     steps = covariates.of_rows(rows)
     audit = {
         "columns": columns.to_json(),

@@ -258,19 +258,21 @@ def test_the_series_are_counted_that_are_forecast(path: str, form: str) -> None:
     assert response.json()["error"]["code"] == "limit-series"
 
 
+@pytest.mark.parametrize("path", ["/v1/series", "/v1/forecast"])
 @pytest.mark.parametrize("form", ["json", "csv"])
-def test_the_steps_in_gaps_are_counted_where_they_are_shown(form: str) -> None:
+def test_the_steps_in_gaps_are_counted(form: str, path: str) -> None:
     asking = Client(build_app(limits=Limits(points=50)))
     history = {name: cells[:10] + cells[-1:] for name, cells in history_of({"a": 51}).items()}
     text = pd.DataFrame(history).to_csv(index=False)
     asked: dict[str, Any] = (
         {"json": {"history": history}} if form == "json" else {"files": {"history": ("a.csv", text)}}
     )
-    response = asking.post("/v1/series", **asked)
+    response = asking.post(path, **asked)
     assert "history: at most 50 steps, those in gaps included. Received: 51" in refused(response, 422)
     assert response.json()["error"]["code"] == "limit-points"
     history["when"][-1] = hours(50)[-1]
-    assert len(asking.post("/v1/series", json={"history": history}).json()["series"][0]["ds"]) == 50
+    answer = asking.post(path, json={"history": history}).json()["series"][0]
+    assert len(answer["ds"]) == (50 if path == "/v1/series" else H)
 
 
 # Files

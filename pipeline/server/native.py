@@ -15,7 +15,7 @@ from pipeline.errors import GatecastError
 from pipeline.intervals import interval_levels
 from pipeline.server.bodies import Json, read_body
 from pipeline.server.core import SMALL, Core, described
-from pipeline.server.limits import horizon_of
+from pipeline.server.limits import Limits, horizon_of
 from pipeline.server.models import Model
 from pipeline.server.ready import Ready
 from pipeline.server.request_errors import RequestError, echo, request_error_of
@@ -123,7 +123,9 @@ async def _prepare_json(raw: bytes, core: Core) -> tuple[_Options, Ready]:
     """Reads a small table that needs no repair at once, and all others in a thread, with the first to load pandas."""
     at_once = len(raw) <= SMALL and "pipeline.server.clean" in sys.modules
     options, read = _read_json(raw, core) if at_once else await core.in_thread(_read_json, raw, core)
-    return options, await core.in_thread(_prepare_tables, options, read) if isinstance(read, dict) else read
+    return options, await core.in_thread(_prepare_tables, options, read, core.limits) if isinstance(
+        read, dict
+    ) else read
 
 
 def _read_json(raw: bytes, core: Core) -> tuple[_Options, Ready | dict[str, Any]]:
@@ -151,11 +153,11 @@ def _read_json(raw: bytes, core: Core) -> tuple[_Options, Ready | dict[str, Any]
         raise request_error_of(error, field="history") from None
 
 
-def _prepare_tables(options: _Options, tables: dict[str, Any]) -> Ready:
+def _prepare_tables(options: _Options, tables: dict[str, Any], limits: Limits) -> Ready:
     from pipeline.server.tables import frame_of
 
     frames = {name: frame_of(table, name) for name, table in tables.items()}
-    return _prepared(options, frames["history"], frames.get("future"))
+    return _prepared(options, frames["history"], frames.get("future"), limits)
 
 
 def _prepare_files(form: Form, core: Core) -> tuple[_Options, Ready]:
@@ -179,7 +181,7 @@ def _prepare_files(form: Form, core: Core) -> tuple[_Options, Ready]:
     history = form.read_history(meta, core.limits)
     find_future = partial(find_future_layout, one_series=True)
     future = form.read_frame("future", meta, find_future, core.limits) if form.files["future"] else None
-    return options, _prepared(options, history, future)
+    return options, _prepared(options, history, future, core.limits)
 
 
 def _number(text: str, field: str) -> float:
@@ -204,9 +206,9 @@ def _options(
     return _Options(found, horizon_of(h, spec.horizon, "h"), list(dict.fromkeys(levels)))
 
 
-def _prepared(options: _Options, history: pd.DataFrame, future: pd.DataFrame | None) -> Ready:
+def _prepared(options: _Options, history: pd.DataFrame, future: pd.DataFrame | None, limits: Limits) -> Ready:
     try:
-        return Ready.of(options.model.forecaster.prepare(history, future=future))
+        return Ready.of(options.model.forecaster.prepare(history, future=future, most_steps=limits.points))
     except GatecastError as error:
         about_future = str(error).startswith("future") or str(error).partition("] ")[2].startswith("future")
         raise request_error_of(error, field="future" if about_future else "history") from None

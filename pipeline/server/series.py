@@ -14,7 +14,7 @@ from pipeline.server.bodies import Json, read_body
 from pipeline.server.core import Core, described
 from pipeline.server.limits import Limits
 from pipeline.server.models import Model
-from pipeline.server.request_errors import RequestError, request_error_of
+from pipeline.server.request_errors import request_error_of
 from pipeline.server.uploads import HISTORY_FILE, TABLE, TEXT_FIELDS, Form, read_request
 
 if TYPE_CHECKING:  # pandas is loaded with the first table
@@ -90,14 +90,10 @@ def _answer(model: Model, frame: Any, limits: Limits) -> dict[str, Any]:
     from pipeline.server.tables import show_panel
 
     try:
-        panel = model.forecaster.read_panel(frame)  # the very reading that a forecast begins with
+        # The very reading that a forecast begins with.
+        panel = model.forecaster.read_panel(frame, most_steps=limits.points)
     except GatecastError as error:
         raise request_error_of(error, field="history") from None
-    if len(panel.frame) > limits.points:
-        told = f"history: at most {limits.points:,} steps, those in gaps included. Received: {len(panel.frame):,}"
-        raise RequestError(
-            422, f"{told}; mend the times around the gaps, or send fewer", code="limit-points", field="history"
-        )
     return {
         "model": model.name,
         "version": str(model.version),
