@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import encodings
 import io
+import json
 import math
 import pkgutil
 import tracemalloc
@@ -20,12 +21,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 from server_models import COLUMNS, C, Client, H, build_app, client, history_of, hours, save_model, tensor
 
 from pipeline.columns import Columns, find_history_layout
 from pipeline.errors import DataError
+from pipeline.server import native, oip, series, timeseries
 from pipeline.server.app import create_app
-from pipeline.server.bodies import read_numbers
+from pipeline.server.bodies import read_body, read_numbers
 from pipeline.server.limits import Limits
 from pipeline.server.parquet_pages import unpacked_size
 from pipeline.server.request_errors import RequestError
@@ -70,6 +73,35 @@ def peak_of(work: Any) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        (oip.InferenceRequest, {"inputs": [{}] * 1_000}, "inputs[0].name: field required"),
+        (oip.InferenceRequest, {"inputs": [], "outputs": [0] * 1_000}, "outputs[0]: input should be"),
+        (oip.InferenceRequest, {"inputs": [tensor("x", 1) | {"shape": [""] * 1_000}]}, "inputs[0].shape[0]: input"),
+        (native.ForecastRequest, {"history": [], "level": [""] * 1_000}, "level[0]: input should be"),
+        (native.ForecastRequest, {str(key): 0 for key in range(1_000)} | {"history": []}, "0: extra inputs are not"),
+        (series.SeriesRequest, {"history": []} | {str(key): 0 for key in range(1_000)}, "0: extra inputs are not"),
+        (timeseries.TimeSeriesRequest, {"inputs": [{}] * 1_000}, "inputs[0].series: field required"),
+        (timeseries.TimeSeriesRequest, {"inputs": [{"series": [""] * 1_000}]}, "inputs[0].series[0]: input should be"),
+        (
+            timeseries.TimeSeriesRequest,
+            {"inputs": [], "options": {"quantiles": [""] * 1_000}},
+            "options.quantiles[0]: input should be",
+        ),
+    ],
+)
+def test_a_thousand_mistakes_are_no_thousand_errors(kind: type[BaseModel], body: Any, told: str) -> None:
+    with pytest.raises(RequestError) as error:
+        read_body(json.dumps(body).encode(), kind)
+    assert error.value.message.startswith(told)
+    assert isinstance(error.value.__context__, ValidationError)
+    assert error.value.__context__.error_count() < 10
 
 
 # Tensors

@@ -49,7 +49,7 @@ def read_body(raw: bytes, kind: type[Body]) -> Body:
 
     Args:
         raw: the body.
-        kind: what it has to be.
+        kind: what it has to be; its lists fail fast, as elements would be as many errors.
 
     Returns:
         The body, checked.
@@ -57,8 +57,12 @@ def read_body(raw: bytes, kind: type[Body]) -> Body:
     Raises:
         RequestError: `json-invalid`; `body-invalid`, which names the first field that is wrong.
     """
+    content = read_json(raw)
+    if isinstance(content, dict):
+        for name in [name for name in content if name not in kind.model_fields][1:]:
+            del content[name]  # each would be an error, of which the first is told
     try:
-        return kind.model_validate(read_json(raw), strict=True)
+        return kind.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = _path(first["loc"])

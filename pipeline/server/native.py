@@ -51,7 +51,9 @@ class ForecastRequest(BaseModel):
     history: Any = Field(json_schema_extra=TABLE, description="with the columns of the training data, or Nixtla's")
     future: Any = Field(None, json_schema_extra={"anyOf": [*TABLE["anyOf"], {"type": "null"}]})
     h: int | None = Field(None, description="steps, at most the horizon; all if left out")
-    level: list[float] | None = Field(None, description="intervals in percent, of those there are; all if left out")
+    level: list[float] | None = Field(
+        None, fail_fast=True, description="intervals in percent, of those there are; all if left out"
+    )
 
 
 @dataclass(frozen=True)

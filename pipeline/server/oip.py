@@ -27,7 +27,7 @@ class RequestInput(BaseModel):
     """A tensor of a request; its data is nested or flat."""
 
     name: str
-    shape: list[int]
+    shape: list[int] = Field(fail_fast=True)
     datatype: str = Field(description="FP32 or FP64; BOOL and whole numbers for observed and static_cat")
     data: Any = Field(json_schema_extra={"type": "array"})
 
@@ -42,8 +42,8 @@ class InferenceRequest(BaseModel):
     """The body of a request."""
 
     id: str | None = None
-    inputs: list[RequestInput]
-    outputs: list[RequestOutput] | None = None
+    inputs: list[RequestInput] = Field(fail_fast=True)
+    outputs: list[RequestOutput] | None = Field(None, fail_fast=True)
 
 
 def render(error: RequestError) -> Json:

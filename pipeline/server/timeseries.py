@@ -39,7 +39,7 @@ class SeriesInput(BaseModel):
 
     type: str = KIND
     name: str | None = None
-    series: list[float | None] = Field(description="null where nothing was observed")
+    series: list[float | None] = Field(fail_fast=True, description="null where nothing was observed")
     frequency: str | None = Field(None, description="S, T, H, D, W, M, Q or Y; or as the model was trained")
     start_timestamp: str | int | None = Field(None, description="ISO 8601, of the first value")
 
@@ -48,14 +48,14 @@ class Options(BaseModel):
     """What is asked for."""
 
     horizon: int | None = None
-    quantiles: list[float] | None = Field(None, description="of those there are; all if left out")
+    quantiles: list[float] | None = Field(None, fail_fast=True, description="of those there are; all if left out")
 
 
 class TimeSeriesRequest(BaseModel):
     """The body of a request."""
 
     model: str | None = None
-    inputs: list[SeriesInput]
+    inputs: list[SeriesInput] = Field(fail_fast=True)
     options: Options = Options()
 
 
