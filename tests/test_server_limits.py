@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
-from server_models import Client, build_app, client, history_of, hours, tensor, together
+from server_models import Client, H, build_app, client, history_of, hours, tensor, together
 
 from pipeline.server.admission import Admitted
 from pipeline.server.app import respond
@@ -70,6 +71,47 @@ def test_too_many_points_are_refused_by_every_protocol(small: Client) -> None:
     assert [response.status_code for response in foreign] == [400] * 3
     for response in [native, uploaded, *foreign]:
         assert "at most 50 points in a request. Received: 51" in message_of(response)
+
+
+def send_tables(form: str, path: str, model: str, tables: dict[str, pd.DataFrame]) -> httpx.Response:
+    """Asks with tables as JSON or as files."""
+    if form in {"list", "records"}:
+        body = {name: table.to_dict(orient=form) for name, table in tables.items()}
+        return client().post(path, json={"model": model} | body)
+    files = {
+        name: (f"a.{form}", table.to_csv(index=False) if form == "csv" else table.to_parquet(index=False))
+        for name, table in tables.items()
+    }
+    return client().post(path, files=files, data={"model": model})
+
+
+@pytest.mark.parametrize("form", ["list", "records", "csv", "parquet"])
+def test_a_name_that_is_too_long_is_refused_in_every_table(form: str) -> None:
+    def ask(path: str, field: str, length: int) -> httpx.Response:
+        history = pd.DataFrame({"meter": "a", "when": hours(5), "load": 1.0, "price": 1.0, "open": 1.0, "town": "Ulm"})
+        future = pd.DataFrame({"meter": "a", "when": hours(5 + H)[5:], "open": 1.0})
+        tables = {"history": history, "future": future} if field == "future" else {"history": history}
+        named = tables[field].head(1).assign(meter="é" * length)
+        tables[field] = pd.concat([tables[field], named])
+        return send_tables(form, path, "shops" if field == "future" else "gru", tables)
+
+    for path, field in ((PATHS[0], "history"), ("/v1/series", "history"), (PATHS[0], "future")):
+        assert ask(path, field, 1_000).status_code == 200
+        response = ask(path, field, 1_001)
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "limit-name")
+        told = f"{field}: a series' name has at most 1,000 characters. Received: 1,001; shorten it"
+        assert message_of(response) == told
+
+
+def test_a_name_that_is_too_long_is_refused_before_it_is_repeated() -> None:
+    def ask(length: int) -> httpx.Response:
+        named = {"name": "x" * length, "series": [1.0, None, 2.0], "start_timestamp": "2026-01-03"}
+        return client().post(PATHS[3], json={"model": "weekly", "inputs": [{"series": [1.0]}, named]})
+
+    assert ask(1_000).status_code == 200
+    response = ask(1_001)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "inputs[1].name")
+    assert "at most 1,000 characters" in message_of(response)
 
 
 def test_a_horizon_beyond_the_trained_one_is_refused() -> None:

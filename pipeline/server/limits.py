@@ -15,6 +15,7 @@ class Limits:
         body_bytes: of a request.
         series: of a request (windows, in protocols of tensors).
         points: values of history in a request, of all series together.
+        name_length: characters of a series' name, which CSV repeats in each row of its forecast.
         deadline_s: from a request's first byte to its answer.
         requests: that are answered at a time, those that wait included; more are told to come again.
         retry_after_s: when.
@@ -26,6 +27,7 @@ class Limits:
     body_bytes: int = 8_000_000
     series: int = 256
     points: int = 100_000
+    name_length: int = 1_000
     deadline_s: float = 30.0
     requests: int = 256
     retry_after_s: int = 1
@@ -40,6 +42,14 @@ class Limits:
     def check_points(self, count: int, field: str) -> None:
         """Refuses more values than a request may have, with `limit-points`."""
         self._check(count, self.points, "points", field)
+
+    def check_name(self, length: int, field: str) -> None:
+        """Refuses a longer name than a series may have, with `limit-name`."""
+        if length > self.name_length:
+            told = (
+                f"{field}: a series' name has at most {self.name_length:,} characters. Received: {length:,}; shorten it"
+            )
+            raise RequestError(422, told, code="limit-name", field=field)
 
     def _check(self, count: int, most: int, what: str, field: str) -> None:
         if count > most:

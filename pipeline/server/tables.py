@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.columns import Columns, FindLayout, find_history_layout
+from pipeline.columns import Columns, FindLayout, Layout, find_history_layout
 from pipeline.errors import GatecastError
 from pipeline.intervals import forecast_columns
 from pipeline.provenance import FILE, ROW
@@ -45,7 +45,7 @@ def read_table(value: Any, field: str, *, columns: Columns, find: FindLayout, li
         The columns that are read, by name, all of one length of at least 1; a cell that a record lacks is None.
 
     Raises:
-        RequestError: `table-invalid`: anything else; `limit-points`; `column-missing`.
+        RequestError: `table-invalid`: anything else; `limit-points`; `column-missing`; `limit-name`.
     """
     if isinstance(value, list):
         names, rows = _names(value, field), len(value)
@@ -58,12 +58,15 @@ def read_table(value: Any, field: str, *, columns: Columns, find: FindLayout, li
         raise RequestError(422, f"{field}: rows are needed. Received: none", code="table-invalid", field=field)
     limits.check_points(rows, field)
     try:
-        needed = find(names, columns, field).needed()
+        layout = find(names, columns, field)
     except GatecastError as error:
         raise request_error_of(error, field=field) from None
     if isinstance(value, dict):
-        return {name: value[name] for name in needed}
-    return {name: [record.get(name) for record in value] for name in needed}
+        table = {name: value[name] for name in layout.needed()}
+    else:
+        table = {name: [record.get(name) for record in value] for name in layout.needed()}
+    check_names(table, layout, field, limits)
+    return table
 
 
 def _length(columns: dict[str, Any], field: str) -> int:
@@ -231,6 +234,22 @@ def check_size(table: Mapping[str, Any], columns: Columns, field: str, limits: L
     limits.check_points(len(table[layout.time[0]]) * targets, field)
     if layout.id_col is not None:
         limits.check_series(len(set(map(str, table[layout.id_col]))) * targets, field)
+
+
+def check_names(table: Mapping[str, Any], layout: Layout, field: str, limits: Limits) -> None:
+    """Refuses a table of a series whose name is too long.
+
+    Args:
+        table: its columns, all of one length of at least 1.
+        layout: which of them are read.
+        field: of the request that it comes from.
+        limits: of a request.
+
+    Raises:
+        RequestError: `limit-name`.
+    """
+    if layout.id_col is not None:
+        limits.check_name(max(map(len, map(str, table[layout.id_col]))), field)
 
 
 def cut(frame: pd.DataFrame, *, horizon: int, steps: int) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from pipeline.errors import GatecastError
 from pipeline.server.bodies import Json, read_body
 from pipeline.server.core import Core, described
-from pipeline.server.limits import horizon_of
+from pipeline.server.limits import Limits, horizon_of
 from pipeline.server.models import Model
 from pipeline.server.ready import Ready
 from pipeline.server.request_errors import RequestError, echo, request_error_of
@@ -106,6 +106,7 @@ def _prepare(raw: bytes, core: Core) -> tuple[Model, TimeSeriesRequest, Ready]:
     core.limits.check_points(sum(len(one.series) for one in body.inputs), "inputs")
     _check_covariates(model)
     names = _names(body)
+    _check_inputs(body, names, core.limits)
     times = [_times(one, model, f"inputs[{place}]") for place, one in enumerate(body.inputs)]
     try:
         return model, body, _prepare_series(names, times, [one.series for one in body.inputs], model.forecaster)
@@ -156,9 +157,13 @@ def _check_covariates(model: Model) -> None:
 
 
 def _names(body: TimeSeriesRequest) -> list[str]:
-    names = [one.name or f"series-{place}" for place, one in enumerate(body.inputs)]
+    return [one.name or f"series-{place}" for place, one in enumerate(body.inputs)]
+
+
+def _check_inputs(body: TimeSeriesRequest, names: list[str], limits: Limits) -> None:
     for place, (name, one) in enumerate(zip(names, body.inputs, strict=True)):
         field = f"inputs[{place}]"
+        limits.check_name(len(name), f"{field}.name")
         if one.type != KIND:
             told = f"{field}.type: {KIND} is taken. Received: {echo(one.type)}"
             raise RequestError(422, told, code="type-unknown", field=f"{field}.type")
@@ -168,7 +173,6 @@ def _names(body: TimeSeriesRequest) -> list[str]:
         if not name.strip() or name in names[:place]:
             told = f"{field}.name: each series has a name of its own. Received: {echo(name)}"
             raise RequestError(422, told, code="name-twice", field=f"{field}.name")
-    return names
 
 
 def _times(one: SeriesInput, model: Model, field: str) -> Any:

@@ -62,7 +62,8 @@ class Form:
             As `tables.read_file`.
 
         Raises:
-            RequestError: as `tables.read_file` and `tables.check_size`; `body-invalid` where there is none.
+            RequestError: as `tables.read_file`, `tables.check_names` and `tables.check_size`; `body-invalid` where
+                there is none.
         """
         from pipeline.columns import Columns, find_history_layout
         from pipeline.server.tables import check_size
@@ -74,13 +75,17 @@ class Form:
 
     def read_frame(self, field: str, meta: Mapping[str, Any], find: FindLayout, limits: Limits) -> pd.DataFrame:
         """Reads the file of a field; see `read_history`."""
-        from pipeline.server.tables import read_file
+        from pipeline.columns import Columns
+        from pipeline.server.tables import check_names, read_file
 
         file = self.files[field]
         if file is None:
             raise RequestError(422, f"{field}: a file is needed. Received: nothing", code="body-invalid", field=field)
         text: dict[str, Any] = {name: self.fields.get(name, usual) for name, usual in _TEXT.items()}
-        return read_file(*file, field, meta=meta, find=find, limits=limits, **text)
+        frame = read_file(*file, field, meta=meta, find=find, limits=limits, **text)
+        layout = find([str(name) for name in frame], Columns.from_json(meta["columns"]), field)
+        check_names({str(name): cells for name, cells in frame.items()}, layout, field, limits)
+        return frame
 
 
 async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
