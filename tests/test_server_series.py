@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
-from server_models import C, Client, H, client, history_of, save_model, trained
+from server_models import C, Client, H, client, history_of, save_model, together, trained
 
 from pipeline.columns import Columns
+from pipeline.forecaster import Forecaster
 from pipeline.server.app import create_app
+from pipeline.server.series import write_example
 
 
 def read(name: str, text: str) -> Any:
@@ -116,6 +121,23 @@ def test_a_table_that_cannot_be_read_is_refused(options: Any, status: int, code:
     response = client().post("/v1/series", **options)
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["field"]) == (status, code, field)
+
+
+def test_an_example_is_kept_however_many_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def write(forecaster: Forecaster) -> str:
+        written.append(forecaster)
+        time.sleep(0.1)
+        return write_example(forecaster)
+
+    async def ask(asking: httpx.AsyncClient) -> list[httpx.Response]:
+        return await asyncio.gather(*(asking.get("/v1/models/gru/example") for _ in range(50)))
+
+    monkeypatch.setattr("pipeline.server.series.write_example", write)
+    app = create_app({"gru": trained()["gru"]})
+    assert {answer.text for answer in together(app, ask)} == {example_of("gru")}
+    assert len(written) <= 2  # as many as there are threads
 
 
 def test_there_is_no_example_of_a_model_that_is_not_served() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,11 +60,19 @@ def routes(core: Core) -> APIRouter:
         body = await read_request(request, ("history",))
         return Json(await core.in_thread(_read_form if isinstance(body, Form) else _read_json, body, core))
 
+    examples = WeakKeyDictionary[Model, bytes]()
+
+    def example_of(model: Model) -> bytes:
+        """It is always the same, and kept, as a queue of requests that write it would hold up forecasts."""
+        if model not in examples:
+            examples[model] = write_example(model.forecaster).encode()
+        return examples[model]
+
     @router.get("/models/{name}/example", **described("A table made up for a model, as it takes it", 404))
     async def example(name: str) -> Response:
         model = core.registry.find(name)
-        text = await core.in_thread(write_example, model.forecaster)
-        return Response(text, media_type="text/csv; charset=utf-8")
+        content = examples.get(model) or await core.in_thread(example_of, model)
+        return Response(content, media_type="text/csv; charset=utf-8")
 
     return router
 
