@@ -16,7 +16,7 @@ class Limits:
         series: of a request (windows, in protocols of tensors).
         points: values of history in a request, of all series together.
         name_length: characters of a series' name, which CSV repeats in each row of its forecast.
-        deadline_s: from a request's first byte to its answer.
+        deadline_s: from the end of a request's headers to its answer.
         requests: that are answered at a time, those that wait included; more are told to come again.
         retry_after_s: when.
         batch_windows: that go through the graph in one call.
