@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,16 @@ def test_a_body_that_is_too_large_is_refused_with_413(path: str, chunks: int, sm
     response = small.post(path, content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 413
     assert "5,000 bytes" in message_of(response)
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/v1/series"])
+def test_a_packed_body_is_refused_with_415_and_its_encoding(path: str) -> None:
+    body = gzip.compress(b"{}")
+    for encoding in ("gzip", "br, gzip"):
+        response = client().post(path, content=body, headers={"Content-Encoding": encoding})
+        assert response.status_code == 415
+        assert f"Content-Encoding: a body that is not packed is needed. Received: '{encoding}'" in message_of(response)
+    assert client().post(path, json=1, headers={"Content-Encoding": "Identity"}).status_code in {400, 422}
 
 
 def test_too_many_series_are_refused_by_every_protocol(small: Client) -> None:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.server.limits import Limits
 from pipeline.server.metrics import Metrics
-from pipeline.server.request_errors import RequestError
+from pipeline.server.request_errors import RequestError, echo
 
 Respond = Callable[[str, RequestError], Response]
 
@@ -34,16 +34,26 @@ class Admitted:
         """Answers a request."""
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
-        elif _declared(scope) > self._limits.body_bytes:
-            error = body_too_large(self._limits)
-            await self._respond(scope["path"], error)(scope, receive, send)
-        elif self._metrics.inside >= self._limits.requests:
-            told = f"the server answers {self._limits.requests:,} requests already; come again later"
-            again = {"Retry-After": str(self._limits.retry_after_s)}
-            error = RequestError(429, told, code="busy", headers=again)
+        elif error := self._refusal(Headers(scope=scope)):
             await self._respond(scope["path"], error)(scope, receive, send)
         else:
             await self._answer(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> RequestError | None:
+        """Why a request is not let in; None where it is."""
+        if _declared(headers) > self._limits.body_bytes:
+            return body_too_large(self._limits)
+        encoding = headers.get("content-encoding", "").strip()
+        if encoding.lower() not in {"", "identity"}:
+            told = (
+                f"Content-Encoding: a body that is not packed is needed. Received: {echo(encoding)}; send it as it is"
+            )
+            return RequestError(415, told, code="body-format")
+        if self._metrics.inside >= self._limits.requests:
+            told = f"the server answers {self._limits.requests:,} requests already; come again later"
+            again = {"Retry-After": str(self._limits.retry_after_s)}
+            return RequestError(429, told, code="busy", headers=again)
+        return None
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -72,9 +82,9 @@ def body_too_large(limits: Limits) -> RequestError:
     return RequestError(413, told, code="limit-body")
 
 
-def _declared(scope: Scope) -> int:
+def _declared(headers: Headers) -> int:
     """The length of the body as its header has it; 0 where it has none that is one."""
-    length = Headers(scope=scope).get("content-length", "")
+    length = headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
 

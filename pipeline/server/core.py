@@ -98,7 +98,7 @@ def described(
         body: what it takes, as JSON.
         path: the parts of it that have names, where the handler takes them from the request itself, which is faster.
     """
-    with_body = () if body is None else (413, 429, 504)
+    with_body = () if body is None else (413, 415, 429, 504)
     told: dict[str, Any] = {
         "summary": summary,
         "response_model": None,

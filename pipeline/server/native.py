@@ -97,7 +97,7 @@ def routes(core: Core) -> APIRouter:
     async def schema(name: str) -> Json:
         return Json(_schema(core.registry.find(name)))
 
-    told = described("Forecast the steps after each series' last", 400, 404, 415, 422, body=ForecastRequest)
+    told = described("Forecast the steps after each series' last", 400, 404, 422, body=ForecastRequest)
     told["openapi_extra"]["requestBody"]["content"]["multipart/form-data"] = {"schema": _FORM}
 
     @router.post("/forecast", **told)

@@ -52,7 +52,7 @@ def routes(core: Core) -> APIRouter:
         core: with the models.
     """
     router = APIRouter(prefix="/v1", tags=["Gatecast"])
-    told = described("What a model reads in a table: series on a regular grid", 400, 404, 415, 422, body=SeriesRequest)
+    told = described("What a model reads in a table: series on a regular grid", 400, 404, 422, body=SeriesRequest)
     told["openapi_extra"]["requestBody"]["content"]["multipart/form-data"] = {"schema": _FORM}
 
     @router.post("/series", **told)
