@@ -229,6 +229,17 @@ def test_uploads_that_cannot_be_read_are_refused(
     assert all(part in response.text for part in parts), response.text
 
 
+def test_a_field_of_a_form_is_given_once() -> None:
+    file = ("a.csv", pd.DataFrame(HISTORY).to_csv(index=False))
+    response = client().post("/v1/forecast", files=[("history", file), ("history", file)])
+    told = "history: each field is given once. Received: 2 of it; leave out all but one"
+    assert response.json()["error"] == {"code": "body-invalid", "message": told, "field": "history"}
+    for path in ("/v1/forecast", "/v1/series"):
+        response = client().post(path, files={"history": file}, data={"model": ["gru", "lstm", "gru"]})
+        assert response.status_code == 422
+        assert response.json()["error"]["message"].startswith("model: each field is given once. Received: 3 of it")
+
+
 def test_bodies_of_other_kinds_are_refused() -> None:
     for kind, content in (("text/plain", b"{}"), ("image/png", b"")):
         response = client().post("/v1/forecast", content=content, headers={"Content-Type": kind})

@@ -99,8 +99,8 @@ async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
         The form, or the bytes of what should be JSON.
 
     Raises:
-        RequestError: `body-format`; `request-invalid`, where the form is in no charset; `upload-format`, where a field
-            should be a file and is not.
+        RequestError: `body-format`; `request-invalid`, where the form is in no charset; `body-invalid`, where it has a
+            field twice; `upload-format`, where a field should be a file and is not.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     raw = await request.body()
@@ -109,12 +109,21 @@ async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
         if charset is not None:
             await asyncio.to_thread(_check_charset, charset.decode("latin-1"))  # the first loads pandas
         async with request.form(max_files=len(files), max_fields=20) as form:
+            _check_once([name for name, _ in form.multi_items()])
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
             return Form({name: await _read(form, name) for name in files}, fields)
     if kind in _JSON:
         return raw
     told = f"Content-Type: application/json or multipart/form-data is needed. Received: {echo(kind)}"
     raise RequestError(415, told, code="body-format")
+
+
+def _check_once(names: Sequence[str]) -> None:
+    """Refuses a form of which a part would be dropped."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        told = f"{twice}: each field is given once. Received: {names.count(twice)} of it; leave out all but one"
+        raise RequestError(422, told, code="body-invalid", field=twice)
 
 
 def _check_charset(charset: str) -> None:
