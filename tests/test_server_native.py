@@ -229,6 +229,14 @@ def test_uploads_that_cannot_be_read_are_refused(
     assert all(part in response.text for part in parts), response.text
 
 
+@pytest.mark.parametrize("path", ["/v1/forecast", "/v1/series"])
+def test_an_empty_model_or_version_of_a_form_is_none(path: str) -> None:
+    files = {"history": ("a.csv", pd.DataFrame(HISTORY).to_csv(index=False))}
+    plain, empty = (client().post(path, files=files, data=data) for data in ({}, {"model": "", "version": ""}))
+    assert (plain.status_code, plain.json()) == (200, empty.json())
+    assert client().post(path, files=files, data={"version": "2"}).status_code == 404
+
+
 def test_a_field_of_a_form_is_given_once() -> None:
     file = ("a.csv", pd.DataFrame(HISTORY).to_csv(index=False))
     response = client().post("/v1/forecast", files=[("history", file), ("history", file)])

@@ -175,7 +175,7 @@ def _prepare_files(form: Form, core: Core) -> tuple[_Options, Ready]:
     options = _options(
         core,
         model=fields.get("model") or None,
-        version=fields.get("version"),
+        version=fields.get("version") or None,
         h=None if steps is None else int(steps),
         level=level,
     )

@@ -79,7 +79,7 @@ def routes(core: Core) -> APIRouter:
 
 def _read_form(form: Any, core: Core) -> dict[str, Any]:
     form.check_fields(_FORM["properties"])
-    model = core.registry.find(form.fields.get("model") or None, form.fields.get("version"))
+    model = core.registry.find(form.fields.get("model") or None, form.fields.get("version") or None)
     return _answer(model, form.read_history(model.forecaster.meta, core.limits), core.limits)
 
 
