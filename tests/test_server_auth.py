@@ -43,6 +43,15 @@ def test_the_key_comes_in_either_header(header: str, guarded: Client) -> None:
     assert guarded.post("/v1/forecast", json={"history": history_of({"a": 5})}, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("beside", ["Bearer of-a-proxy", "Basic b2YtYS1wcm94eQ==", "Bearer"])
+def test_the_key_in_one_header_is_enough_whatever_the_other_has(beside: str, guarded: Client) -> None:
+    right = guarded.get("/v1/models", headers={"Authorization": beside, "X-API-Key": KEY.encode()})
+    wrong = guarded.get("/v1/models", headers={"Authorization": beside, "X-API-Key": "unknown"})
+    assert (right.status_code, wrong.status_code) == (200, 401)
+    headers = {"Authorization": f"Bearer {KEY}".encode(), "X-API-Key": "unknown"}
+    assert guarded.get("/v1/models", headers=headers).status_code == 200
+
+
 def test_keys_are_never_in_logs_nor_in_answers(guarded: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for key in (KEY, "another-key"):

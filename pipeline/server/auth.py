@@ -92,8 +92,9 @@ class Authenticated:
 
     def _knows(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        brought = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        return hmac.compare_digest(_digest(brought.encode("latin-1")), self._digest)
+        brought = (token.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", ""))
+        known = [hmac.compare_digest(_digest(one.encode("latin-1")), self._digest) for one in brought]
+        return any(known)  # after both are compared, so that it takes equally long
 
 
 def _digest(key: bytes) -> bytes:
