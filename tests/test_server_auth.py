@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def test_the_key_is_that_of_the_file_or_of_the_environment(tmp_path: Path, monke
             find_key(file)
     with pytest.raises(GatecastError, match="cannot be read: No such file"):
         find_key(tmp_path / "absent")
+
+
+def test_a_key_of_the_environment_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environb, b"GATECAST_API_KEY", b"k\xff")
+    with pytest.raises(GatecastError) as error:
+        find_key(None)
+    assert str(error.value) == "GATECAST_API_KEY cannot be read: it is no text; set it to a key in UTF-8"
+    monkeypatch.setitem(os.environb, b"GATECAST_API_KEY", KEY.encode())
+    assert find_key(None) == KEY
 
 
 def test_other_machines_are_served_with_a_key_or_by_the_users_word() -> None:

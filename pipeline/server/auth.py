@@ -29,10 +29,10 @@ def find_key(file: Path | None) -> str | None:
         file: that holds it; goes before the environment.
 
     Raises:
-        GatecastError: the file cannot be read, or holds no key.
+        GatecastError: the file cannot be read, or holds no key; or the environment's is no text.
     """
     if file is None:
-        return os.environ.get(KEY_VARIABLE, "").strip() or None
+        return _key_of_environment()
     try:
         key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -41,6 +41,15 @@ def find_key(file: Path | None) -> str | None:
     if not key or len(key.split()) > 1:
         raise GatecastError(f"--api-key-file: {file} holds one key and nothing else. Received: {len(key):,} characters")
     return key
+
+
+def _key_of_environment() -> str | None:
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    try:
+        key.encode()
+    except UnicodeEncodeError:  # Python keeps what it cannot decode as surrogates
+        raise GatecastError(f"{KEY_VARIABLE} cannot be read: it is no text; set it to a key in UTF-8") from None
+    return key or None
 
 
 def check_exposure(host: str, key: str | None, *, no_auth: bool) -> None:
