@@ -170,6 +170,21 @@ def test_a_long_text_among_numbers_takes_no_more_memory_than_it_has() -> None:
     assert peak_of(read) < 5_000_000  # of 160 MB
 
 
+@pytest.mark.parametrize("tiny", [1e-60, 1e-46, 0.0, -1.0])
+def test_what_the_graph_takes_for_0_is_not_observed(tiny: float) -> None:
+    history = tensor("history", [[1.0, 2.0, 3.0]])
+    told = refused(infer(history, tensor("observed", [[tiny] * 3])), 400)
+    assert told == "inputs[1], row 0: a value in the last 20 steps is needed. Received: nothing observed there"
+    rows = [{"history": [1.0, 2.0, 3.0], "observed": [tiny] * 3}]
+    refused(client().post("/v1/models/gru:predict", json={"instances": rows}), 400)
+
+
+@pytest.mark.parametrize("seen", [1e-40, 0.5, 2.0, 1e300])
+def test_what_is_above_0_to_the_graph_is_observed(seen: float) -> None:
+    history = tensor("history", [[1.0, 2.0, 3.0]])
+    assert infer(history, tensor("observed", [[seen] * 3])).json() == infer(history).json()
+
+
 @pytest.mark.parametrize(("data", "place"), [([1.0, 1e39, 2e39], "[1]"), ([[1.0, 1.0, -1e39]], "[0][2]")])
 def test_what_fp32_does_not_hold_is_refused_by_place(data: Any, place: str) -> None:
     history = {"name": "history", "shape": [1, 3], "datatype": "FP32", "data": data}

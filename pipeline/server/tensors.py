@@ -93,7 +93,8 @@ def read_inputs(
     observed = arrays.get("observed", np.ones(history.shape))
     if observed.shape != history.shape:
         _refuse_shape(observed, list(history.shape), field_of("observed"))
-    whole = dict(arrays) | {"observed": observed}
+    with np.errstate(over="ignore"):
+        whole = dict(arrays) | {"observed": observed.astype(np.float32)}  # as the graph takes it, to whom 1e-60 is 0
     for name in ALONG_CONTEXT:
         if name in whole:
             if whole[name].shape[:2] != history.shape:
