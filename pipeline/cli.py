@@ -97,7 +97,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for one that is free.")] = 8000,
     cell: Annotated[
         str | None,
-        typer.Option(help=f"Who answers requests that name no model: {_CELL}."),
+        typer.Option(
+            help=f"Who answers requests that name no model: {_CELL}, of several published ones none. Names will do."
+        ),
     ] = None,
     comparison: _Comparison = Path("models/comparison"),
     api_key_file: Annotated[
@@ -110,6 +112,7 @@ def serve(
     with _errors_in_one_line():
         from pipeline.server.auth import check_exposure, find_key
         from pipeline.server.registry import find_bundles
+        from pipeline.server.versions import list_published
 
         key = find_key(api_key_file)
         check_exposure(host, key, no_auth=no_auth)
@@ -117,7 +120,8 @@ def serve(
         bundles = find_bundles(root)
         if models is None:
             bundles = {name: find_model(None, name) for name in bundles}
-        default = _default_model(list(bundles), cell, comparison)
+        folders = bundles or {name: root / name / str(found[-1]) for name, found in list_published(root).items()}
+        default = _default_model(folders, cell, comparison) if bundles or cell else None
 
         from pipeline.server.app import create_app
         from pipeline.server.limits import Limits
@@ -139,16 +143,18 @@ def serve(
         run(server, listener, limits)
 
 
-def _default_model(names: list[str], cell: str | None, comparison: Path) -> str | None:
-    """The model that answers where none is named: that of the cell, as for `forecast`."""
-    if cell not in (None, "best"):
-        if names and cell not in names:
-            raise GatecastError(f"--cell: {cell} is not among the models. Served: {', '.join(names)}; name one of them")
-        return cell
-    if not names or (len(names) == 1 and cell is None):
+def _default_model(folders: Mapping[str, Path], cell: str | None, comparison: Path) -> str | None:
+    """The model that answers where none is named: the one of that name, or else the one of that cell."""
+    if cell is None and len(folders) == 1:
         return None
-    chosen = decided_cell(comparison, "best_on_validation" if cell == "best" else "served")
-    return _default_model(names, chosen, comparison)
+    chosen = _chosen_cell(cell, comparison)
+    cells = {name: str(_meta_of(folder / "forecaster.json").get("cell", name)) for name, folder in folders.items()}
+    found = [chosen] if chosen in folders else [name for name in folders if cells[name] == chosen]
+    if len(found) == 1:
+        return found[0]
+    what = "the cell of several models" if found else "not among the models"
+    served = ", ".join(name if cells[name] == name else f"{name} ({cells[name]})" for name in folders)
+    raise GatecastError(f"--cell: {chosen} is {what}. Served: {served}; name one of them")
 
 
 @app.command()

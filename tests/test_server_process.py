@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from server_models import call_unevaluated, history_of, trained
 from typer.testing import CliRunner
 
@@ -163,6 +164,44 @@ def test_mistakes_end_the_command_with_one_line(
     assert result.exit_code == 1
     assert result.stderr.startswith(told), result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def published(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder with published models of both cells, one of them in its second version."""
+    for cell, name in (("lstm", "co2"), ("gru", "co2"), ("lstm", "load")):
+        publish_bundle(project / "models/trained" / cell, project / "published", name=name)
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("GATECAST_API_KEY", raising=False)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [([], None), (["--cell", "gru"], "co2"), (["--cell", "lstm"], "load"), (["--cell", "best"], "co2"),
+     (["--cell", "load"], "load")],
+)  # fmt: skip
+def test_the_cell_of_published_models_answers_where_none_is_named(
+    options: list[str], name: str | None, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apps: list[FastAPI] = []
+    monkeypatch.setattr("pipeline.server.process.run", lambda app, listener, _: (listener.close(), apps.append(app)))
+    result = CliRunner().invoke(command, ["serve", "published", "--port", "0", *options])
+    assert result.exit_code == 0, result.stderr
+    assert apps[0].state.registry.default == name
+
+
+def test_a_cell_that_none_or_several_of_the_published_models_have_is_refused(published: Path) -> None:
+    def refusal(cell: str) -> str:
+        result = CliRunner().invoke(command, ["serve", "published", "--port", "0", "--cell", cell])
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        return result.stderr
+
+    served = "Served: co2 (gru), load (lstm); name one of them\n"
+    assert refusal("ridge") == f"error: --cell: ridge is not among the models. {served}"
+    publish_bundle(published / "models/trained/gru", published / "published", name="load")
+    served = "Served: co2 (gru), load (gru); name one of them\n"
+    assert refusal("best") == f"error: --cell: gru is the cell of several models. {served}"
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
