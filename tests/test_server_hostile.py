@@ -28,7 +28,7 @@ from pipeline.columns import Columns, find_history_layout
 from pipeline.errors import DataError
 from pipeline.server import native, oip, series, timeseries
 from pipeline.server.app import create_app
-from pipeline.server.bodies import read_body, read_numbers
+from pipeline.server.bodies import read_body, read_json, read_numbers
 from pipeline.server.limits import Limits
 from pipeline.server.parquet_pages import unpacked_size
 from pipeline.server.request_errors import RequestError
@@ -102,6 +102,24 @@ def test_a_thousand_mistakes_are_no_thousand_errors(kind: type[BaseModel], body:
     assert error.value.message.startswith(told)
     assert isinstance(error.value.__context__, ValidationError)
     assert error.value.__context__.error_count() < 10
+
+
+@pytest.mark.parametrize("part", ["[1]", "[[[[[[[1]]]]]]]", "{}", '{"y":[]}'])
+def test_lists_and_objects_are_counted_before_they_are_made(part: str) -> None:
+    def read(count: int) -> Any:
+        return read_json(f"[{','.join([part] * count)}]".encode())
+
+    most = 499_999 // (part.count("[") + part.count("{"))
+    assert len(read(most)) == most
+
+    def refuse() -> None:
+        with pytest.raises(
+            RequestError, match="body: at most 500,000 lists and objects are taken. Received: "
+        ) as error:
+            read(most + 1)
+        assert (error.value.status, error.value.code) == (413, "limit-body")
+
+    assert peak_of(refuse) < 20_000_000  # of 100 MB
 
 
 # Tensors

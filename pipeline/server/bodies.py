@@ -19,6 +19,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 _NUMBERS = {int, float, bool}
 DEEPEST = 8  # dimensions of a tensor
+_PARTS = 500_000  # lists and objects of a body; nothing else runs while they are made
 
 
 class Json(Response):
@@ -35,8 +36,12 @@ def read_json(raw: bytes) -> Any:
     """Reads JSON and nothing else: no NaN, nothing after its end, no lone surrogates, no bottomless nesting.
 
     Raises:
-        RequestError: `json-invalid`.
+        RequestError: `json-invalid`; `limit-body`, where it has too many lists and objects.
     """
+    parts = raw.count(b"[") + raw.count(b"{")  # and such marks in texts, of which no request has as many
+    if parts > _PARTS:
+        told = f"body: at most {_PARTS:,} lists and objects are taken. Received: {parts:,}; send several requests"
+        raise RequestError(413, told, code="limit-body")
     try:
         return from_json(raw, allow_inf_nan=False)
     except ValueError as error:
@@ -55,7 +60,7 @@ def read_body(raw: bytes, kind: type[Body]) -> Body:
         The body, checked.
 
     Raises:
-        RequestError: `json-invalid`; `body-invalid`, which names the first field that is wrong.
+        RequestError: as `read_json`; `body-invalid`, which names the first field that is wrong.
     """
     content = read_json(raw)
     if isinstance(content, dict):
