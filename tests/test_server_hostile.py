@@ -236,6 +236,16 @@ def test_errors_count_steps_as_the_request_does(length: int, logarithmic: Client
         assert f"instances.history, row 0, step {step}: " in refused(predicted, 400)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [{"inputs": {"history": [["no"]], "x": 1}}, {"instances": [{"history": ["no"], "x": 1}] * 2}],
+    ids=["columns", "rows"],
+)
+def test_tensors_that_no_model_takes_are_refused_before_numbers_are_read(body: Any) -> None:
+    told = refused(client().post("/v1/models/gru:predict", json=body), 400)
+    assert told == f"{next(iter(body))}.x: the model takes history, observed. Received: 'x'"
+
+
 @pytest.mark.parametrize(("category", "shown"), [(1.9, "1.9"), (-0.5, "-0.5"), (1e300, "1e+300")])
 def test_a_fraction_is_no_category(category: float, shown: str) -> None:
     arrays = {"history": np.ones((2, C)), "future": np.ones((2, H, 1)), "static_cat": np.array([[1.0], [category]])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,15 @@ def outputs_of(quantiles: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]
     return dict(zip(OUTPUTS, (quantiles, quantiles[:, :, quantiles.shape[2] // 2]), strict=True))
 
 
+def check_names(names: Iterable[str], model: Model, field_of: Callable[[str], str]) -> None:
+    """Refuses a tensor that a model does not take, with `input-unknown`; see `read_inputs`."""
+    known = [tensor.name for tensor in input_tensors(model.forecaster.spec)]
+    for name in names:
+        if name not in known:
+            told = f"{field_of(name)}: the model takes {', '.join(known)}. Received: {echo(name)}"
+            raise RequestError(422, told, code="input-unknown", field=field_of(name))
+
+
 def read_inputs(
     arrays: Mapping[str, NDArray[Any]], model: Model, limits: Limits, *, field_of: Callable[[str], str]
 ) -> dict[str, NDArray[Any]]:
@@ -80,11 +89,7 @@ def read_inputs(
         RequestError: a tensor is missing, unknown, or of a shape that does not fit; or the request is too large.
     """
     spec = model.forecaster.spec
-    known = [tensor.name for tensor in input_tensors(spec)]
-    for name in arrays:
-        if name not in known:
-            told = f"{field_of(name)}: the model takes {', '.join(known)}. Received: {echo(name)}"
-            raise RequestError(422, told, code="input-unknown", field=field_of(name))
+    check_names(arrays, model, field_of)
     if "history" not in arrays:
         told = f"{field_of('history')}: the values of the history are needed, [N, steps]. Received: nothing"
         raise RequestError(422, told, code="input-missing", field=field_of("history"))

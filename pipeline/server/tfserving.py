@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,9 @@ from pipeline.server.bodies import Json, read_body, read_numbers
 from pipeline.server.core import Core, described
 from pipeline.server.models import Model
 from pipeline.server.request_errors import RequestError, UnknownModelError, echo
-from pipeline.server.tensors import Tensor, input_tensors, output_tensors, outputs_of, read_inputs
+from pipeline.server.tensors import Tensor, check_names, input_tensors, output_tensors, outputs_of, read_inputs
+
+Check = Callable[[Iterable[str]], None]  # of the names of tensors, before their numbers are read
 
 SIGNATURE = "serving_default"
 _TYPES = {"double": "DT_DOUBLE", "float": "DT_FLOAT", "int64": "DT_INT64"}
@@ -79,8 +82,10 @@ def routes(core: Core) -> APIRouter:
 def _read(raw: bytes, *, model: Model, core: Core) -> tuple[str, dict[str, NDArray[Any]]]:
     body = read_body(raw, PredictRequest)
     form = _form(body)
-    arrays = _of_rows(body.instances, core) if form == "instances" else _of_columns(body.inputs)
-    return form, read_inputs(arrays, model, core.limits, field_of=lambda tensor: f"{form}.{tensor}")
+    field_of = f"{form}.{{}}".format
+    check = partial(check_names, model=model, field_of=field_of)
+    arrays = _of_rows(body.instances, core, check) if form == "instances" else _of_columns(body.inputs, check)
+    return form, read_inputs(arrays, model, core.limits, field_of=field_of)
 
 
 def _form(body: PredictRequest) -> str:
@@ -97,19 +102,21 @@ def _form(body: PredictRequest) -> str:
     return str(*given)
 
 
-def _of_columns(value: Any) -> dict[str, NDArray[Any]]:
+def _of_columns(value: Any, check: Check) -> dict[str, NDArray[Any]]:
     if not isinstance(value, dict):
         return {"history": read_numbers(value, "inputs")}
+    check(value)
     return {name: read_numbers(column, f"inputs.{name}") for name, column in value.items()}
 
 
-def _of_rows(rows: Any, core: Core) -> dict[str, NDArray[Any]]:
+def _of_rows(rows: Any, core: Core, check: Check) -> dict[str, NDArray[Any]]:
     if not isinstance(rows, list) or not rows:
         told = f"instances: a list with a window in each row is needed. Received: {echo(rows)}"
         raise RequestError(422, told, code="body-invalid", field="instances")
     core.limits.check_series(len(rows), "instances")
     if not isinstance(rows[0], dict):
         return {"history": read_numbers(rows, "instances")}
+    check(rows[0])
     for place, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != rows[0].keys():
             field = f"instances[{place}]"
