@@ -11,6 +11,7 @@ from pipeline.checks import failure
 from pipeline.params import DataParams
 from pipeline.provenance import FILE, ROW
 
+_LONG = ("unique_id", "ds", "y")  # the columns of the long-frame convention
 _LISTED = 50  # columns that an error names
 
 # Finds what is read, given the names of a frame's columns, how the user names things, and the file's name for errors.
@@ -151,9 +152,29 @@ class Layout:
 
 
 def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
-    """Finds the user's columns in a frame, or else those of the long-frame convention: `unique_id`, `ds`, `y`.
+    """Finds the user's columns in a frame, and takes no others for them.
 
-    Covariates have the user's names in both.
+    Args:
+        found: the names of the frame's columns.
+        columns: how the user names things.
+        where: the file, for errors.
+
+    Returns:
+        The columns to read.
+
+    Raises:
+        DataError: `column-missing` or `column-duplicate`.
+    """
+    layout = _own_layout(columns)
+    _check_found(layout, _without_provenance(found), where)
+    return layout
+
+
+def find_long_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
+    """Finds the user's columns in a frame that may have those of the long-frame convention instead.
+
+    These are `unique_id`, `ds`, `y`; they are taken where the frame has no name of the user's that is not one of them,
+    as a frame that has some is the user's with a slip in the others. Covariates have the user's names in both.
 
     Args:
         found: the names of the frame's columns.
@@ -167,26 +188,20 @@ def find_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
         DataError: `column-missing` or `column-duplicate`.
     """
     found = _without_provenance(found)
-    target = columns.target_col or ("y",)
-    layout = Layout(columns.id_col, columns.time_col or ("ds",), columns.time_format, target, target)
-    if not set(layout.needed()) <= set(found) and {"ds", "y"} <= set(found):
-        one_series = columns.id_col is None and len(target) == 1
+    layout = _own_layout(columns)
+    own = {layout.id_col, *layout.time, *layout.target} - {None, *_LONG}
+    if own and own.isdisjoint(found) and {"ds", "y"} <= set(found):
+        one_series = columns.id_col is None and len(layout.target) == 1
         id_col = None if one_series and "unique_id" not in found else "unique_id"
-        layout = Layout(id_col, ("ds",), None, ("y",), target[:1])
-    layout = dataclasses.replace(
-        layout,
-        past=columns.past_covariates,
-        future=columns.future_covariates,
-        categorical=columns.static_categorical,
-        numeric=columns.static_numeric,
-    )
+        names = layout.target[:1]
+        layout = dataclasses.replace(layout, id_col=id_col, time=("ds",), time_format=None, target=("y",), names=names)
     _check_found(layout, found, where)
     return layout
 
 
 def find_history_layout(found: Sequence[Any], columns: Columns, where: str) -> Layout:
-    """`find_layout` for a history to forecast from."""
-    return find_layout(found, columns.of_history(found), where)
+    """`find_long_layout` for a history to forecast from."""
+    return find_long_layout(found, columns.of_history(found), where)
 
 
 def find_future_layout(found: Sequence[Any], columns: Columns, where: str, *, one_series: bool) -> Layout:
@@ -219,6 +234,21 @@ def find_future_layout(found: Sequence[Any], columns: Columns, where: str, *, on
     )
     _check_found(layout, found, where)
     return layout
+
+
+def _own_layout(columns: Columns) -> Layout:
+    target = columns.target_col or ("y",)
+    return Layout(
+        columns.id_col,
+        columns.time_col or ("ds",),
+        columns.time_format,
+        target,
+        target,
+        columns.past_covariates,
+        columns.future_covariates,
+        columns.static_categorical,
+        columns.static_numeric,
+    )
 
 
 def _without_provenance(found: Sequence[Any]) -> list[Any]:

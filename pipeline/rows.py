@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.checks import Ledger, failure, received
-from pipeline.columns import Columns, Layout, find_layout
+from pipeline.columns import Columns, Layout, find_long_layout
 from pipeline.frequency import Bools, Frequency, Int64s, parse_frequency
 from pipeline.params import RepairParams
 from pipeline.provenance import Provenance
@@ -153,7 +153,7 @@ def _join(parts: Sequence[Rows]) -> Rows:
 def _open(frame: pd.DataFrame, columns: Columns, repair: RepairParams) -> Source:
     frequency = parse_frequency(columns.freq)
     provenance = Provenance.of(frame)
-    layout = find_layout(list(frame.columns), columns, provenance.name())
+    layout = find_long_layout(list(frame.columns), columns, provenance.name())
     if not len(frame):
         raise failure("panel-empty", provenance.name(), "no rows")
     ids, series = _read_ids(frame, layout, provenance)

@@ -342,6 +342,22 @@ def test_a_frame_may_use_the_long_frame_names_instead_of_the_users(
     assert panel.frame["y"].tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("named", ["shop", "day", "sales"])
+def test_a_frame_that_has_one_of_the_users_names_may_not_have_long_frame_names_for_the_others(named: str) -> None:
+    frame = pd.DataFrame([["s", "2024-01-01", 1.0, "x"]], columns=["unique_id", "ds", "y", named])
+    users = columns(id_col="shop", time_col=("day",), target_col=("sales",))
+    absent = ", ".join(repr(name) for name in ("shop", "day", "sales") if name != named)
+    with pytest.raises(DataError, match=rf"\[column-missing\] frame: no column {absent}. Found: 'unique_id', "):
+        build_panel(frame, columns=users, repair=LENIENT, min_history=1, end=None)
+
+
+def test_a_long_frame_may_share_names_with_the_users() -> None:
+    frame = pd.DataFrame([["s", "2024-01-01", 1.0], ["s", "2024-01-02", 2.0]], columns=["unique_id", "ds", "y"])
+    users = columns(id_col="shop", time_col=("ds",), target_col=("sales",))
+    panel = build_panel(frame, columns=users, repair=LENIENT, min_history=1, end=None)
+    assert panel.frame["unique_id"].tolist() == ["s", "s"]
+
+
 def test_one_series_needs_no_id_and_is_named_after_its_target() -> None:
     frame = pd.DataFrame({"ds": ["2024-01-01", "2024-01-02"], "y": [1.0, 2.0]})
     named = columns(time_col=("day",), target_col=("sales",))

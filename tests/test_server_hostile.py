@@ -322,8 +322,8 @@ def test_records_have_at_most_a_thousand_columns() -> None:
 @pytest.mark.parametrize("form", ["json", "csv", "parquet"])
 @pytest.mark.parametrize("path", ["/v1/forecast", "/v1/series"])
 def test_the_series_are_counted_that_are_forecast(path: str, form: str) -> None:
-    frame = pd.DataFrame({"meter": "a", "unique_id": [f"s{number}" for number in range(257)]})
-    frame = frame.assign(ds="2024-01-01", y=1.0)
+    frame = pd.DataFrame({"unique_id": "a", "meter": [f"s{number}" for number in range(257)]})
+    frame = frame.assign(when="2024-01-01", load=1.0)
     if form == "json":
         response = client().post(path, json={"history": frame.to_dict("list")})
     else:

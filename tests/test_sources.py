@@ -202,6 +202,22 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
     ("tsf-row", TSF.replace("2024-02", "2024-13"), "a.tsf", {"format": "tsf"}, ["line 8", "'2024-13-01 00-00-00'"]),
     ("column-missing", GOOD, "load.csv", {"target_col": ("w",)}, ["no column 'w'", "Found: 't', 'v'"]),
     ("column-missing", GOOD, "load.csv", {"delimiter": ";"}, ["no column 't', 'v'", "Found: 't,v'"]),
+    *[
+        (
+            "column-missing",
+            f"{header}\na,2024-01-01,1,2\n",
+            "load.csv",
+            {"id_col": names[0], "time_col": names[1:2], "target_col": names[2:]},
+            [f"no column '{absent}'. Found: '{header.split(',')[0]}'"],
+        )
+        for header, names, absent in (
+            ("unique_id,ds,y,y_clean", ("unique_id", "ds", "y_cleaned"), "y_cleaned"),
+            ("unique_id,ds,y,sold", (None, "ds", "Sold"), "Sold"),
+            ("unique_id,ds,y,shop", ("Shop", "ds", "y"), "Shop"),
+            ("unique_id,ds,y,sold", ("unique_id", "day", "y"), "day"),
+            ("unique_id,ds,y,sold", ("shop", "day", "sales"), "shop', 'day', 'sales"),
+        )
+    ],
     ("column-missing", parquet(a=[1]), "a.parquet", {"format": "parquet"}, ["no column 't', 'v'", "Found: 'a'"]),
     (
         "column-duplicate",
