@@ -23,7 +23,7 @@ from pipeline.values import as_text, is_null_word, is_real
 
 OK, NULL, UNREADABLE, SKIPPED, REPEATED = range(5)  # what became of a timestamp
 NO_ZONE, NAIVE, AWARE = range(3)  # whether it names a zone; unreadable ones do not tell
-_ZONE_AT_END = r"[0-9][Tt ][0-9]{2}.*(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)$"
+_ZONE = r"[0-9][Tt ].*[Zz+-]"  # after the time of day, of which, as of an offset, pandas takes a single digit too
 _EARLIEST, _LATEST = pd.Timestamp(1, 1, 2), pd.Timestamp(9999, 12, 31)
 _MOVING = ("now", "today")  # pandas reads them as the present, so that a file would mean another time each day
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0*)?$"
@@ -152,7 +152,7 @@ def _read_text(words: pd.Series, time_format: str | None, zone: str | None, freq
         grid[whole] = words[whole].str.split(".").str[0].astype(np.int64).to_numpy()
         return Times(grid, _state(null, ~whole), np.zeros(len(words), np.int8))
     if time_format is None:
-        aware = np.asarray(words.str.contains(_ZONE_AT_END), dtype=np.bool_)
+        aware = np.asarray(words.str.contains(_ZONE), dtype=np.bool_)
     else:
         aware = np.full(len(words), "%z" in time_format or "%Z" in time_format)
     grid = np.zeros(len(words), np.int64)

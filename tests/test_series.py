@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from panels import LENIENT
 
 from pipeline.errors import DataError
+from pipeline.frequency import parse_frequency
 from pipeline.params import RepairParams, load_params
 from pipeline.series import Columns, Panel, build_panel, future_times, load_panel, save_panel, to_user_time
 from pipeline.storage import sha256_of
+from pipeline.timestamps import AWARE, OK, read_times
 
 FREQUENCIES = ["h", "30min", "15min", "2h", "D", "7D", "W-SAT", "2W-SUN", "B", "MS", "ME", "2MS", "QS-FEB", "YE", "SMS"]
 ZONES = ["Australia/Melbourne", "America/New_York"]
@@ -247,6 +249,39 @@ def test_a_word_for_the_present_is_no_timestamp(word: str, time_format: str | No
     strict = LENIENT.model_copy(update={"bad_time": "error"})
     with pytest.raises(DataError, match=rf"time-unparseable.*{word}"):
         panel_of(pd.DataFrame({"ds": ["2024-01-01", word], "y": [1.0, 2.0]}), strict, time_format=time_format)
+
+
+HOURS = st.sampled_from(["", "5", "05", "5:0", "5:00", "05:00", "0500", "5:00:00", "05:00:00.5", "050000"])
+OFFSETS = st.sampled_from(
+    ["", "Z", "z", " Z", "+2", "+02", "-0230", "-02:30", "+2:30", "+02:0", "-0", " +02:00", "+", "-"]
+)
+
+
+@given(st.sampled_from(["2024-01-02", "2024-1-2", "20240102", "2024/01/02"]), st.sampled_from("T "), HOURS, OFFSETS)
+def test_a_text_names_a_zone_where_pandas_finds_one(date: str, blank: str, hour: str, offset: str) -> None:
+    text = f"{date}{blank}{hour}{offset}"
+    read = read_times([pd.Series([text])], time_format=None, timezone="UTC", frequency=parse_frequency("h"))
+    pandas_own = pd.to_datetime(pd.Series([text.strip()]), format="ISO8601", errors="coerce")
+    assert (read.state[0] == OK) == pandas_own.notna()[0]
+    if read.state[0] == OK:
+        assert (read.zone[0] == AWARE) == (pandas_own.dt.tz is not None)
+
+
+@pytest.mark.parametrize(
+    ("freq", "times"),
+    [
+        ("D", ["2024-06-01 0:00+02:00", "2024-06-02 0:00+02:00", "2024-06-03 00:00+02:00"]),
+        ("D", ["2024-06-01 00:00+2", "2024-06-02 0:00+2", "2024-06-03 00:00+02"]),
+        ("h", ["2024-05-31 22:00Z", "2024-05-31 23:00Z", "2024-06-01 0:00Z", "2024-06-01 1:00Z"]),
+    ],
+)
+def test_hours_and_offsets_of_a_single_digit_keep_their_zone(freq: str, times: list[str]) -> None:
+    frame = pd.DataFrame({"ds": times, "y": np.arange(len(times), dtype=float)})
+    panel = panel_of(frame, freq=freq, timezone="Europe/Berlin")
+    start = "2024-06-01" if freq == "D" else "2024-05-31 22:00"
+    assert panel.frame["ds"].tolist() == pd.date_range(start, periods=len(times), freq=freq).tolist()
+    with pytest.raises(DataError, match=r"\[zone-missing\] frame, row 1"):
+        panel_of(frame, freq=freq)
 
 
 def test_a_midnight_that_a_clock_change_skips_is_a_day_like_others() -> None:
