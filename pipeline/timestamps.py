@@ -6,6 +6,7 @@ change leaves the grid alone, and UTC where it is shorter. Without `data.timezon
 
 from __future__ import annotations
 
+import re
 import warnings
 import zoneinfo
 from collections.abc import Sequence
@@ -179,10 +180,11 @@ def _parse(words: pd.Series, time_format: str | None) -> pd.DatetimeIndex:
             # Python 3.13 warns of formats without a year, which are told below as out of range
             warnings.simplefilter("ignore", DeprecationWarning)
             read = pd.to_datetime(words, format=time_format or "ISO8601", errors="coerce", utc=True)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
+        cause = "a directive occurs twice" if isinstance(error, re.error) else " ".join(str(error).split())
         raise DataError(
             "time-format",
-            f"params.yaml, data.time_format: no strptime format ({' '.join(str(error).split())}). "
+            f"params.yaml, data.time_format: no strptime format ({cause}). "
             f"Received: {time_format!r}; use one such as '%Y-%m-%d %H:%M'",
         ) from None
     return _within_years(pd.DatetimeIndex(read).tz_localize(None).as_unit("us"))

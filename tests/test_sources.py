@@ -250,6 +250,10 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
         ["row 1", "1970"],
     ),
     ("time-format", GOOD, "load.csv", {"time_format": "%Q"}, ["data.time_format", "'%Q'"]),
+    *[
+        ("time-format", GOOD, "load.csv", {"time_format": twice}, [f"(a directive occurs twice). Received: '{twice}'"])
+        for twice in ("%Y-%m-%d %H:%m", "%Y-%d-%d", "%f%f")
+    ],
     ("zone-unknown", GOOD, "load.csv", {"timezone": "Mars/Olympus"}, ["data.timezone", "'Mars/Olympus'"]),
     (
         "zone-missing",
