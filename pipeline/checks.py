@@ -65,7 +65,7 @@ _ALL = (
         "bad_time",
         ("drop",),
     ),
-    Check("time-format", "data.time_format is no strptime format", "mend data.time_format"),
+    Check("time-format", "data.time_format is no strptime format, or ends in a zone as text", "mend data.time_format"),
     Check("zone-unknown", "data.timezone is no IANA name", "mend data.timezone"),
     Check("zone-missing", "timestamps have a zone, but data.timezone is null", "set data.timezone, such as to UTC"),
     Check("zone-mixed", "some timestamps have a zone and some have none", "give all of them a zone, or none"),

@@ -25,6 +25,8 @@ from pipeline.values import as_text, is_null_word, is_real
 OK, NULL, UNREADABLE, SKIPPED, REPEATED = range(5)  # what became of a timestamp
 NO_ZONE, NAIVE, AWARE = range(3)  # whether it names a zone; unreadable ones do not tell
 _ZONE = r"[0-9][Tt ].*[Zz+-]"  # after the time of day, of which, as of an offset, pandas takes a single digit too
+_ZONE_AS_TEXT = r"(?<!%)(?:Z|z|UTC|GMT)$|(?:(?<=%[HIMSfp])|(?<=[:.0-9][0-9]{2})) ?[+-][0-9]{2}(?::?[0-9]{2})?$"
+_EXAMPLE = "use one such as '%Y-%m-%d %H:%M'"
 _EARLIEST, _LATEST = pd.Timestamp(1, 1, 2), pd.Timestamp(9999, 12, 31)
 _MOVING = ("now", "today")  # pandas reads them as the present, so that a file would mean another time each day
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0*)?$"
@@ -155,6 +157,7 @@ def _read_text(words: pd.Series, time_format: str | None, zone: str | None, freq
     if time_format is None:
         aware = np.asarray(words.str.contains(_ZONE), dtype=np.bool_)
     else:
+        _check_format(time_format)
         aware = np.full(len(words), "%z" in time_format or "%Z" in time_format)
     grid = np.zeros(len(words), np.int64)
     state = np.full(len(words), UNREADABLE, np.int8)
@@ -172,6 +175,20 @@ def _state(null: Bools, unreadable: Bools) -> NDArray[np.int8]:
     return np.select([null, unreadable], [NULL, UNREADABLE], OK).astype(np.int8)
 
 
+def _check_format(time_format: str) -> None:
+    """Refuses words that pandas takes for no format but a way to guess, and a zone that it would read past."""
+    if "%" not in time_format.replace("%%", ""):
+        what = "no strptime format (it has no directive such as %Y)"
+        raise _no_format(time_format, what, f"{_EXAMPLE}, or null, which reads ISO 8601")
+    if zone := re.search(_ZONE_AS_TEXT, time_format):
+        what = f"a zone written as {zone[0].strip()!r} moves no time"
+        raise _no_format(time_format, what, "write %z for an offset or a Z, %Z for a name, or null for ISO 8601")
+
+
+def _no_format(time_format: str | None, what: str, mend: str) -> DataError:
+    return DataError("time-format", f"params.yaml, data.time_format: {what}. Received: {time_format!r}; {mend}")
+
+
 def _parse(words: pd.Series, time_format: str | None) -> pd.DatetimeIndex:
     """Reads text; instants come out in UTC. What cannot be read is NaT."""
     words = words.mask(words.str.lower().isin(_MOVING))
@@ -182,11 +199,7 @@ def _parse(words: pd.Series, time_format: str | None) -> pd.DatetimeIndex:
             read = pd.to_datetime(words, format=time_format or "ISO8601", errors="coerce", utc=True)
     except (ValueError, re.error) as error:
         cause = "a directive occurs twice" if isinstance(error, re.error) else " ".join(str(error).split())
-        raise DataError(
-            "time-format",
-            f"params.yaml, data.time_format: no strptime format ({cause}). "
-            f"Received: {time_format!r}; use one such as '%Y-%m-%d %H:%M'",
-        ) from None
+        raise _no_format(time_format, f"no strptime format ({cause})", _EXAMPLE) from None
     return _within_years(pd.DatetimeIndex(read).tz_localize(None).as_unit("us"))
 
 

@@ -284,6 +284,23 @@ def test_hours_and_offsets_of_a_single_digit_keep_their_zone(freq: str, times: l
         panel_of(frame, freq=freq)
 
 
+@pytest.mark.parametrize(
+    ("time_format", "times"),
+    [
+        ("%Y-%m-01", ["2024-01-01", "2024-02-01"]),
+        ("%d/%m-24 %Y", ["01/01-24 2024", "01/02-24 2024"]),
+        ("%Y-%m-%d %H-00-00", ["2024-01-01 00-00-00", "2024-02-01 00-00-00"]),
+        ("%Y-%m-%d 00:00:00", ["2024-01-01 00:00:00", "2024-02-01 00:00:00"]),
+        ("%Y-%m-%d %H:%M%z", ["2024-01-01 00:00+01:00", "2024-01-31 23:00Z"]),
+        ("%Y-%m-%d %H:%M %Z", ["2023-12-31 23:00 UTC", "2024-01-31 23:00 GMT"]),
+    ],
+)
+def test_a_format_may_have_text_that_is_no_zone_and_a_zone_that_is_read(time_format: str, times: list[str]) -> None:
+    frame = pd.DataFrame({"ds": times, "y": [1.0, 2.0]})
+    panel = panel_of(frame, freq="MS", timezone="Europe/Berlin", time_format=time_format)
+    assert panel.frame["ds"].tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-02-01")]
+
+
 def test_a_midnight_that_a_clock_change_skips_is_a_day_like_others() -> None:
     # Clocks in Beirut went from 2022-03-27 00:00 to 01:00.
     days = pd.Series(["2022-03-26", "2022-03-27", "2022-03-28"])

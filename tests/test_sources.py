@@ -254,6 +254,38 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
         ("time-format", GOOD, "load.csv", {"time_format": twice}, [f"(a directive occurs twice). Received: '{twice}'"])
         for twice in ("%Y-%m-%d %H:%m", "%Y-%d-%d", "%f%f")
     ],
+    *[
+        (
+            "time-format",
+            GOOD,
+            "load.csv",
+            {"time_format": word, "timezone": zone},
+            [f"no directive such as %Y). Received: '{word}'; use one such as", "or null, which reads ISO 8601"],
+        )
+        for word in ("ISO8601", "mixed", "", "YYYY-MM-DD", "100%%")
+        for zone in (None, "Europe/Berlin")
+    ],
+    *[
+        (
+            "time-format",
+            f"t,v\n2024-01-01 00:00{zone},1\n",
+            "load.csv",
+            {"time_format": f"%Y-%m-%d {clock}{zone}", "timezone": "Europe/Berlin"},
+            [f"a zone written as '{zone.strip()}' moves no time. Received", "write %z for"],
+        )
+        for clock, zone in (
+            ("%H:%M", "Z"),
+            ("%H:%M", "z"),
+            ("%H:%M", " UTC"),
+            ("%H:%M", "GMT"),
+            ("%H:%M", "+00:00"),
+            ("%H:%M", " -0530"),
+            ("%H:%M", "+02"),
+            ("00:00", "Z"),
+            ("00:00", "+02:00"),
+            ("%H:%M:%S.000", "+0000"),
+        )
+    ],
     ("zone-unknown", GOOD, "load.csv", {"timezone": "Mars/Olympus"}, ["data.timezone", "'Mars/Olympus'"]),
     (
         "zone-missing",
