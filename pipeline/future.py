@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pipeline.checks import Ledger, such
 from pipeline.columns import Columns, Layout, find_future_layout
 from pipeline.errors import DataError
-from pipeline.frequency import Bools, Int64s, future_times, parse_frequency
+from pipeline.frequency import DAY_US, Bools, Int64s, future_times, parse_frequency
 from pipeline.params import RepairParams
 from pipeline.provenance import Provenance
 from pipeline.rows import Floats, Source, read_ids, times_of, values_of
 from pipeline.series import Panel
-from pipeline.timestamps import OK
+from pipeline.timestamps import OK, Times
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def build_future(
     steps = future_times(panel.frame["ds"].iloc[ends], freq=panel.freq, horizon=horizon).view(np.int64)
     source, owners = _open(frame, ids, columns, repair)
     times = times_of(source)
-    cells = _cells(steps, np.where((times.state == OK)[:, None], owners, -1), times.grid)
+    cells = _cells(steps, np.where((times.state == OK)[:, None], owners, -1), times, source)
     judged = np.zeros(len(source.frame), np.bool_)
     judged[cells.row] = True
     values = np.stack(
@@ -114,16 +114,19 @@ def _owners(frame: pd.DataFrame, layout: Layout, ids: list[str], targets: Sequen
     return owners
 
 
-def _cells(steps: Int64s, owners: Int64s, times: Int64s) -> _Cells:
+def _cells(steps: Int64s, owners: Int64s, times: Times, source: Source) -> _Cells:
     """Finds the steps [S, H] that rows are about, given the series [N, J] and the time [N] of each."""
     rows, which = np.nonzero(owners >= 0)
+    series = owners[rows, which]
+    clocks, zone = steps[series, 0] % DAY_US, source.columns.timezone
+    grid = times.take(rows).on_clock(clocks, frequency=source.frequency, timezone=zone).grid
     moments, codes = np.unique(steps, return_inverse=True)
     # Of each series the steps ascend, so these keys do.
     keys = (np.arange(len(steps))[:, None] * len(moments) + codes.reshape(steps.shape)).reshape(-1)
-    places = np.minimum(np.searchsorted(moments, times[rows]), len(moments) - 1)
-    wanted = owners[rows, which] * len(moments) + places
+    places = np.minimum(np.searchsorted(moments, grid), len(moments) - 1)
+    wanted = series * len(moments) + places
     found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    inside = (moments[places] == times[rows]) & (keys[found] == wanted)
+    inside = (moments[places] == grid) & (keys[found] == wanted)
     return _Cells(found[inside], rows[inside])
 
 

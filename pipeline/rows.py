@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.checks import Ledger, failure, received
 from pipeline.columns import Columns, Layout, find_long_layout
-from pipeline.frequency import Bools, Frequency, Int64s, parse_frequency
+from pipeline.frequency import DAY_US, Bools, Frequency, Int64s, parse_frequency
 from pipeline.params import RepairParams
 from pipeline.provenance import Provenance
 from pipeline.timestamps import (
@@ -126,7 +126,7 @@ def read_rows(
     """
     source = _open(frame, columns, repair)
     last = None if end is None else _read_end(end, source)
-    times = times_of(source)
+    times = _on_own_clocks(times_of(source), source)
     keep = times.state == OK
     late = np.zeros_like(keep) if last is None else keep & (times.grid > last)
     keep &= ~late
@@ -226,6 +226,19 @@ def times_of(source: Source) -> Times:
         what = f"a local time that a clock change in {source.columns.timezone} {happens}"
         _settle_times(source, "zone-dst", times.state == state, what)
     return times
+
+
+def _on_own_clocks(times: Times, source: Source) -> Times:
+    """The times, with instants on the time of day that most of their series have, where a clock change skips it."""
+    aware, clocks = np.flatnonzero(times.zone == AWARE), times.grid % DAY_US
+    if not source.frequency.keeps_wall_time or (clocks[aware] == clocks[aware[:1]]).all():
+        return times
+    votes = pd.DataFrame({"series": source.series[aware, 0], "clock": clocks[aware]}).value_counts().reset_index()
+    # Among equals the earliest: what is skipped comes before the end of the change.
+    votes = votes.sort_values(["count", "clock"], ascending=[False, True]).drop_duplicates("series")
+    usual = np.zeros(len(source.ids), np.int64)
+    usual[votes["series"]] = votes["clock"]
+    return times.on_clock(usual[source.series[:, 0]], frequency=source.frequency, timezone=source.columns.timezone)
 
 
 def _settle_times(source: Source, code: str, wrong: Bools, what: str) -> None:

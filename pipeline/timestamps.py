@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.frequency import Bools, Frequency, Int64s, parse_frequency
+from pipeline.frequency import DAY_US, Bools, Frequency, Int64s, parse_frequency
 from pipeline.values import as_text, is_null_word, is_real
 
 OK, NULL, UNREADABLE, SKIPPED, REPEATED = range(5)  # what became of a timestamp
@@ -45,6 +45,30 @@ class Times:
     grid: Int64s
     state: NDArray[np.int8]
     zone: NDArray[np.int8]
+
+    def on_clock(self, clocks: Int64s, *, frequency: Frequency, timezone: str | None) -> Times:
+        """Undoes what `to_user_time` does to local times that a clock change skips.
+
+        Args:
+            clocks: [N] the time of day that the series of each time keeps, in microseconds.
+            frequency: as for `read_times`.
+            timezone: as for `read_times`.
+
+        Returns:
+            The same times; instants that end a clock change are on the time of day that it skips, where steps are
+            whole days.
+        """
+        if timezone is None or not frequency.keeps_wall_time:
+            return self
+        kept = self.grid - (self.grid - clocks) % DAY_US
+        odd = np.flatnonzero((self.zone == AWARE) & (kept != self.grid))
+        shown, read = (
+            to_user_time(pd.Series(grid[odd].view("datetime64[us]")), freq=frequency.alias, timezone=timezone)
+            for grid in (kept, self.grid)
+        )
+        grid = self.grid.copy()
+        grid[odd] = np.where(shown == read, kept[odd], grid[odd])
+        return Times(grid, self.state, self.zone)
 
     def take(self, codes: NDArray[Any]) -> Times:
         """The times at the given places; a place of -1 is NULL."""

@@ -493,6 +493,20 @@ def test_the_future_is_read_over_clock_changes(freq: str, start: str, written: s
     np.testing.assert_array_equal(future_of(frame, panel, columns, horizon=96)[0, :, 0], np.arange(96))
 
 
+@pytest.mark.parametrize("horizon", [1, 4])
+@pytest.mark.parametrize("written", ["as shown", "utc", "local"])
+def test_the_future_is_read_over_a_midnight_that_a_clock_change_skips(horizon: int, written: str) -> None:
+    zone = "Africa/Cairo"  # 26 April begins at 01:00
+    columns = Columns(None, ("t",), None, zone, ("v",), "D", (), ("p",))
+    history = pd.date_range("2024-04-20", "2024-04-25")
+    panel = panel_of(pd.DataFrame({"t": history, "v": 1.0, "p": 0.0}), columns)
+    ahead = pd.Series(future_times(panel.frame["ds"].iloc[-1], freq="D", horizon=horizon))
+    shown = to_user_time(ahead, freq="D", timezone=zone)
+    texts = {"as shown": shown.astype(str), "utc": shown.dt.tz_convert("UTC"), "local": ahead}
+    frame = pd.DataFrame({"t": texts[written], "p": np.arange(horizon)})
+    np.testing.assert_array_equal(future_of(frame, panel, columns, horizon=horizon)[0, :, 0], np.arange(horizon))
+
+
 def test_local_hours_that_a_clock_change_repeats_are_settled_as_in_ingest() -> None:
     columns = Columns(None, ("t",), None, "Australia/Melbourne", ("v",), "h", (), ("p",))
     panel = panel_of(pd.DataFrame({"t": ["2024-04-07 00:00", "2024-04-07 01:00"], "v": 1.0, "p": 0.0}), columns)

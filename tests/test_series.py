@@ -309,6 +309,45 @@ def test_a_midnight_that_a_clock_change_skips_is_a_day_like_others() -> None:
     assert [f"{stamp:%d %H}" for stamp in shown] == ["26 00", "27 01", "28 00"]
 
 
+# Zones, and days of theirs that begin at 01:00.
+MIDNIGHTS = [
+    ("Africa/Cairo", "2024-04-26"),
+    ("America/Santiago", "2025-09-07"),
+    ("America/Sao_Paulo", "2018-11-04"),
+    ("Asia/Beirut", "2025-03-30"),
+    ("Atlantic/Azores", "2025-03-30"),
+]
+
+
+@pytest.mark.parametrize(("zone", "day"), MIDNIGHTS)
+@pytest.mark.parametrize("freq", ["D", "7D", "W-{weekday}"])
+@pytest.mark.parametrize("before", [0, 1, 9])
+def test_the_times_that_are_shown_are_read_as_the_grid_that_they_are_of(
+    zone: str, day: str, freq: str, before: int
+) -> None:
+    freq = freq.format(weekday=f"{pd.Timestamp(day):%a}".upper())
+    start = pd.date_range(end=day, periods=before + 1, freq=freq)[0]
+    ds = pd.Series(pd.date_range(start, periods=10, freq=freq, unit="us"))
+    shown = to_user_time(ds, freq=freq, timezone=zone)
+    assert shown[before].hour == 1
+    strict = LENIENT.model_copy(update=dict.fromkeys(("bad_time", "gaps", "off_grid"), "error"))
+    for written in (shown, shown.dt.tz_convert("UTC"), shown.astype(str)):
+        frame = pd.DataFrame({"ds": written, "y": np.arange(10.0)})
+        panel = panel_of(frame, strict, freq=freq, timezone=zone)
+        assert panel.frame["ds"].tolist() == ds.tolist()
+        ended = panel_of(frame, strict, freq=freq, timezone=zone, end=day)
+        assert len(ended.frame) == before + 1
+
+
+def test_the_end_of_a_clock_change_is_its_own_time_in_a_series_that_keeps_that_time() -> None:
+    days = pd.date_range("2024-04-24", periods=5)  # the third begins at 01:00
+    local = days.append(days + pd.Timedelta("1h")).tz_localize("Africa/Cairo", nonexistent="shift_forward")
+    frame = pd.DataFrame({"unique_id": ["a"] * 5 + ["b"] * 5, "ds": local, "y": np.arange(10.0)})
+    panel = panel_of(frame, LENIENT.model_copy(update={"off_grid": "error"}), timezone="Africa/Cairo")
+    assert panel.frame["ds"].dt.hour.tolist() == [0] * 5 + [1] * 5
+    assert panel.frame["y"].tolist() == list(range(10))
+
+
 @pytest.mark.parametrize(("zone", "end"), [(None, "2024-01-01 05:00"), ("Australia/Melbourne", "2024-01-01 16:00")])
 def test_the_end_is_in_the_users_time(zone: str | None, end: str) -> None:
     stamps = pd.date_range("2024-01-01", periods=10, freq="h", tz=None if zone is None else "UTC")
