@@ -60,7 +60,7 @@ def save_bundle(
         build_graph(spec, members, calibration),
         spec=spec,
         parameters=sum(weights.size for weights in members[0].values()),
-        calibrated=calibration is not None,
+        calibrated=calibration is not None and bool(np.any(calibration)),  # offsets of 0 change nothing
         meta=meta,
     )
 

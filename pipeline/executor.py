@@ -48,8 +48,13 @@ class Workers:
         When a process dies, the calls that it took down with it are run again one by one; a call that kills
         its process alone, too, gives a WorkerDiedError.
         """
-        futures: dict[Future[Any], int] = {self._pool.submit(task, *call): i for i, call in enumerate(calls)}
+        futures: dict[Future[Any], int] = {}
         lost: list[int] = []
+        for number, call in enumerate(calls):
+            try:
+                futures[self._pool.submit(task, *call)] = number
+            except BrokenProcessPool:  # of a process that died while it had nothing to do
+                lost.append(number)
         while futures:
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
             for future in done:
@@ -65,12 +70,20 @@ class Workers:
             self._restart()
         for number in sorted(lost):
             try:
-                yield number, self._pool.submit(task, *calls[number]).result()
+                yield number, self._submit(task, calls[number]).result()
             except BrokenProcessPool:
                 self._restart()
                 yield number, WorkerDiedError("the process died: out of memory, or killed")
             except Exception as error:
                 yield number, error
+
+    def _submit(self, task: Callable[..., Any], call: tuple[Any, ...]) -> Future[Any]:
+        """Submits to a new pool where this one is broken, which is not the call's fault."""
+        try:
+            return self._pool.submit(task, *call)
+        except BrokenProcessPool:
+            self._restart()
+            return self._pool.submit(task, *call)
 
     def _start(self) -> ProcessPoolExecutor:
         pool = ProcessPoolExecutor(

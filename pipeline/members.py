@@ -43,7 +43,7 @@ def train_members(
     missing = [seed for seed in calls if seed not in records]
     progress = Progress(stage, "seed", total=len(calls), done=len(records))
     if missing:
-        with workers(parallel, initializer=initializer, arguments=arguments) as pool:
+        with workers(min(parallel, len(missing)), initializer=initializer, arguments=arguments) as pool:
             for i, result in pool.map(function, [calls[seed] for seed in missing]):
                 if isinstance(result, GatecastError):
                     raise result

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -175,7 +177,21 @@ def _check_range(self: RangeT) -> RangeT:
         raise ValueError(f"min {self.min} is not below max {self.max}")
     if self.sampling == "log" and self.min <= 0:
         raise ValueError(f"min {self.min} is not positive, as sampling: log needs")
+    if self.sampling == "log" and self.step is not None and self.step <= 1:
+        raise ValueError(f"step {self.step} is not above 1, as with sampling: log, where it is a factor")
     return self
+
+
+def _ends_are(words: str, holds: Callable[[float], bool]) -> AfterValidator:
+    """Checks the ends of a range as its choices would be checked."""
+
+    def check(found: RangeT) -> RangeT:
+        for name, end in (("min", found.min), ("max", found.max)):
+            if not holds(end):
+                raise ValueError(f"{name} {end} is not {words}")
+        return found
+
+    return AfterValidator(check)
 
 
 def _symmetric(quantiles: tuple[float, ...]) -> tuple[float, ...]:
@@ -214,20 +230,21 @@ def _range_or_choices(value: object) -> str:
     return "range" if isinstance(value, dict | IntRange | FloatRange) else "choices"
 
 
+_FROM_1 = _ends_are("at least 1", lambda end: end >= 1)
 PositiveInts = Annotated[
     Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1), AfterValidator(_distinct), Tag("choices")]
-    | Annotated[IntRange, Tag("range")],
+    | Annotated[IntRange, _FROM_1, Tag("range")],
     Discriminator(_range_or_choices),
 ]
 Fractions = Annotated[
     Annotated[tuple[Annotated[float, Ge(0), Lt(1)], ...], Len(1), AfterValidator(_distinct), Tag("choices")]
-    | Annotated[FloatRange, Tag("range")],
+    | Annotated[FloatRange, _ends_are("from 0 to below 1", lambda end: 0 <= end < 1), Tag("range")],
     Discriminator(_range_or_choices),
 ]
 Shares = Annotated[tuple[Annotated[float, Gt(0), Le(1)], ...], Len(1), AfterValidator(_distinct)]
 Rates = Annotated[
     Annotated[tuple[Annotated[float, Gt(0)], ...], Len(1), AfterValidator(_distinct), Tag("choices")]
-    | Annotated[FloatRange, Tag("range")],
+    | Annotated[FloatRange, _ends_are("above 0 and finite", lambda end: 0 < end < math.inf), Tag("range")],
     Discriminator(_range_or_choices),
 ]
 
@@ -240,7 +257,7 @@ SegmentLengths = Annotated[
         AfterValidator(_distinct),
         Tag("choices"),
     ]
-    | Annotated[IntRange, Tag("range")],
+    | Annotated[IntRange, _FROM_1, Tag("range")],
     Discriminator(_range_or_choices),
 ]
 

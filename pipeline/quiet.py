@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 # Before TensorFlow is loaded: the bits of a trained network depend on the first.
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
@@ -59,8 +61,9 @@ def load_tensorflow(threads: int) -> None:
     """Loads TensorFlow and fixes what the bits of its results depend on; to be called before anything uses it.
 
     Args:
-        threads: of one operation; operations run one after the other.
+        threads: of one operation, NumPy's products among them; operations run one after the other.
     """
+    threadpool_limits(threads, user_api="blas")  # for as long as the process lives
     with loading("sklearn", "pandas"):  # Keras has a use for both that we have not: a quarter of the time
         import tensorflow as tf
 

@@ -14,6 +14,7 @@ from pipeline.checks import failure, received
 from pipeline.errors import DataError
 
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how those of today begin, and those of old
 _LONGEST_NAME = 40  # characters
 
 
@@ -108,10 +109,10 @@ def decode(raw: bytes, encoding: str, name: str, *, line: int = 1) -> str:
         wrong = line + seen.count(b"\n", 0, error.start)
         byte = f"Received: byte 0x{seen[error.start]:02x}" if error.start < len(seen) else "Received: its end"
         if b"\0" in raw:
-            raise _binary(name, line + raw.count(b"\n", 0, raw.index(b"\0"))) from None
+            raise _binary(raw, name, line + raw.count(b"\n", 0, raw.index(b"\0"))) from None
         raise failure("file-encoding", f"{name}, line {wrong}", f"no {encoding} text. {byte}") from None
     if "\0" in text:
-        raise _binary(name, line + text.count("\n", 0, text.index("\0")))
+        raise _binary(raw, name, line + text.count("\n", 0, text.index("\0")))
     return text
 
 
@@ -142,5 +143,6 @@ def _with_mark(encoding: str) -> str:
     return "utf-8-sig" if name == "utf-8" else name
 
 
-def _binary(name: str, line: int) -> DataError:
-    return failure("file-binary", f"{name}, line {line}", "no text. Received: a NUL byte")
+def _binary(raw: bytes, name: str, line: int) -> DataError:
+    what = "a spreadsheet or an archive (save it as CSV), no text" if raw.startswith(_SPREADSHEETS) else "no text"
+    return failure("file-binary", f"{name}, line {line}", f"{what}. Received: a NUL byte")

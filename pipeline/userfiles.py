@@ -18,6 +18,7 @@ from pipeline.params import DataParams, RepairParams
 from pipeline.sources import read_source
 from pipeline.storage import replacing
 
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")  # which are not read
 _OUTPUTS = [".csv", ".csv.gz", ".csv.zst", ".parquet"]
 _FORMATS = {".csv": "csv", ".csv.gz": "csv", ".csv.zst": "csv", ".parquet": "parquet", ".tsf": "tsf"}
 
@@ -100,9 +101,10 @@ def data_of(
     Raises:
         GatecastError: an option is no single character.
     """
+    delimiter = "\t" if delimiter == "\\t" else delimiter  # as errors write it, and few shells can
     for name, value in (("delimiter", delimiter), ("decimal", decimal)):
         if len(value) != 1:
-            raise GatecastError(f"{option(name)} is one character. Received: {value!r}; give one")
+            raise GatecastError(f"{option(name)} is one character. Received: {value!r}; give one, such as ';' or '\\t'")
     return DataParams.model_validate(
         {
             **meta["columns"],
@@ -166,4 +168,5 @@ def _ending(path: Path, known: list[str], argument: str) -> str:
     for ending in known:
         if path.name.lower().endswith(ending):
             return ending
-    raise GatecastError(f"{argument} ends with one of {', '.join(known)}. Received: {str(path)!r}; rename it")
+    mend = "save the spreadsheet as CSV" if path.suffix.lower() in SPREADSHEETS else "rename it"
+    raise GatecastError(f"{argument} ends with one of {', '.join(known)}. Received: {str(path)!r}; {mend}")

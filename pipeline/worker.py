@@ -138,6 +138,9 @@ def run_final(
 
     Returns:
         The seed's record.
+
+    Raises:
+        GatecastError: `train.require_cudnn` is set and the kernels are not cuDNN's.
     """
     record = folder / f"seed-{seed}.json"
     if record.exists():  # written last
@@ -146,10 +149,17 @@ def run_final(
 
     from pipeline.training import refit_network
 
+    kernel = _kernel_of(spec)
+    check_kernel(kernel, spec.cell, params)
     keras.backend.clear_session()
     network = refit_network(spec, *_all, **_rule(params, seed, found))
     _save(network, seed, _all[0], folder)
-    result = {"seed": seed, "epochs": found["best_epoch"], "parameters": int(network.count_params())}
+    result = {
+        "seed": seed,
+        "epochs": found["best_epoch"],
+        "kernel": kernel,
+        "parameters": int(network.count_params()),
+    }
     write_json(result, record)
     return result
 

@@ -160,8 +160,10 @@ def test_the_comparison_and_the_models_may_lie_elsewhere(project: Path) -> None:
         (["absent.csv", "out.csv"], ["[file-missing] absent.csv: no such file or folder; name a file that is there"]),
         (["blank.csv", "out.csv"], ["[file-empty] blank.csv: nothing in it but blank lines; bring a file with rows"]),
         (["zoned.csv", "out.csv"], ["zone-missing", "the training data has none", "; give the times without a zone"]),
-        (["history.csv", "out.xlsx"], ["OUTPUT ends with one of .csv,", "Received: 'out.xlsx'"]),
-        (["history.xlsx", "out.csv"], ["INPUT ends with one of .csv,", "Received: 'history.xlsx'"]),
+        (["history.csv", "out.xlsx"], ["OUTPUT ends with one of .csv,", "Received: 'out.xlsx'", "as CSV"]),
+        (["history.xlsx", "out.csv"], ["INPUT ends with one of .csv,", "Received: 'history.xlsx'", "as CSV"]),
+        (["history.dat", "out.csv"], ["INPUT ends with one of .csv,", "Received: 'history.dat'; rename it"]),
+        (["sheet.csv", "out.csv"], ["[file-binary]", "a spreadsheet or an archive (save it as CSV), no text"]),
         (["history.csv", "history.csv"], ["would replace INPUT"]),
         (["history.csv", "./models/../history.csv"], ["would replace INPUT"]),
         (["history.csv", "folder.csv"], ["OUTPUT folder.csv is a folder"]),
@@ -173,6 +175,7 @@ def test_the_comparison_and_the_models_may_lie_elsewhere(project: Path) -> None:
 def test_mistakes_end_with_one_line(arguments: list[str], parts: list[str], project: Path) -> None:
     (project / "folder.csv").mkdir()
     (project / "blank.csv").write_bytes(b"\xef\xbb\xbf\n")
+    (project / "sheet.csv").write_bytes(b"PK\x03\x04\x14\0\x06\0")
     (project / "zoned.csv").write_text("meter,when,load\na,2024-01-01T00:00Z,1\n")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert_one_line(run("forecast", *arguments), *parts)

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.executor import WorkerDiedError, workers
+import pytest
+
+from pipeline.executor import WorkerDiedError, Workers, workers
 
 
 def nothing() -> None:
@@ -48,6 +50,28 @@ def test_a_process_that_dies_takes_no_other_call_down_with_it() -> None:
         assert isinstance(results[1], WorkerDiedError)
         assert (results[0], results[2], results[3]) == (2, 6, 8)
         assert dict(pool.map(double, [(7,)])) == {0: 14}
+
+
+def kill_one(pool: Workers) -> None:
+    """Kills a process that has nothing to do, and waits until the pool knows."""
+    next(iter(pool._pool._processes.values())).kill()
+    deadline = time.monotonic() + 60
+    while not pool._pool._broken and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_a_process_that_dies_idle_costs_no_call() -> None:
+    with workers(2, initializer=nothing, arguments=()) as pool:
+        assert dict(pool.map(double, [(1,)])) == {0: 2}
+        kill_one(pool)
+        assert dict(pool.map(double, [(i,) for i in range(4)])) == {i: 2 * i for i in range(4)}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_processes_that_cannot_be_prepared_give_no_traceback() -> None:
+    with workers(1, initializer=os.chdir, arguments=("absent",)) as pool:
+        results = dict(pool.map(double, [(1,), (2,)]))
+    assert [type(result) for result in results.values()] == [WorkerDiedError, WorkerDiedError]
 
 
 PARENT = """

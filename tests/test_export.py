@@ -195,7 +195,7 @@ def test_the_code_of_the_readme_runs_a_litert_file(export: Export) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (code,) = (block for block in blocks if "tflite" in block)
     *lines, last = code.strip().splitlines()
-    changes = {"models/export/gru/gatecast.tflite": str(export.source.folder / "model.tflite"), "104": "20"}
+    changes = {"models/export/lstm/gatecast.tflite": str(export.source.folder / "model.tflite"), "104": "20"}
     for before, after in changes.items():
         lines = [line.replace(before, after) for line in lines]
     made: dict[str, Any] = {}

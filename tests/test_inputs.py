@@ -169,8 +169,9 @@ def test_a_category_may_be_spelt_otherwise_where_it_is_a_number_or_a_truth(
     assert encode([word, None], vocabulary).tolist() == [code, 0]
 
 
-def test_a_spelling_is_no_other_where_both_are_told() -> None:
-    assert encode(["7", "007", "08"], ["007", "8"]).tolist() == [0, 1, 2]
+def test_how_a_category_is_taken_does_not_depend_on_the_others_of_a_request() -> None:
+    assert encode(["7", "007", "08"], ["007", "8"]).tolist() == [1, 1, 2]
+    assert encode(["7"], ["007", "8"]).tolist() == [1]
 
 
 @pytest.mark.parametrize("column", ["price", "promo", "sold"])

@@ -95,6 +95,11 @@ def test_every_key_is_needed(key: tuple[str, ...], tmp_path: Path) -> None:
         ("tune.seed", 0, r"tune\.seed: .*Received: 0"),
         ("tune.sede", 1, r"tune\.sede: unknown key"),
         ("tune.space.lstm.units", {"min": 3, "max": 2}, r"tune\.space\.lstm\.units: min 3 is not below max 2"),
+        ("tune.space.lstm.layers", {"min": 0, "max": 2}, r"layers: min 0 is not at least 1"),
+        ("tune.space.lstm.segment_length", {"min": -4, "max": 4}, r"segment_length: min -4 is not at least 1"),
+        ("tune.space.lstm.dropout", {"min": 0.1, "max": 1.0}, r"dropout: max 1.0 is not from 0 to below 1"),
+        ("tune.space.lstm.learning_rate", {"min": -1.0, "max": 0.1}, r"learning_rate: min -1.0 is not above 0"),
+        ("tune.space.lstm.units", {"min": 8, "max": 64, "step": 1, "sampling": "log"}, r"units: step 1 is not above 1"),
         ("tune.space.lstm.units", [], r"tune\.space\.lstm\.units: "),
         ("tune.space.lstm.dropout", [1.0], r"tune\.space\.lstm\.dropout\.0: .*less than 1"),
         (

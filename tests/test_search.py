@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import GatecastError
+from pipeline.executor import WorkerDiedError
 from pipeline.params import IntRange, SearchSpace, TuneParams, load_params
+from pipeline.progress import Progress
 from pipeline.search import Ledger, Outcome, Proposal, Row, fit_space, hparams_of, search, summarise, trial_seed
+from pipeline.stages import tune
 
-COMMITTED = load_params(Path(__file__).parents[1] / "params.yaml").tune
+ROOT = Path(__file__).parents[1]
+COMMITTED = load_params(ROOT / "params.yaml").tune
 SPACE = COMMITTED.space["gru"]
 ALGORITHMS = ["local", "random", "bayesian", "hyperband"]
 
@@ -215,6 +220,31 @@ def test_a_search_in_which_nothing_completes_is_an_error_with_the_first_reason(t
     rows = run(tune_params(max_trials=2), lab, tmp_path / "ledger")
     with pytest.raises(GatecastError, match="none of .* trials completed.*ValueError: no"):
         summarise("gru", rows, tune_params(), SPACE, context_length=104)
+
+
+class Pool:
+    """Workers whose second call gives an exception."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def map(self, _: Any, calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+        for i, call in enumerate(calls):
+            yield i, self._error if i else Outcome(0.5, 1, 1, windows=len(call))
+
+
+@pytest.mark.parametrize("error", [WorkerDiedError("killed"), MemoryError("no more"), OSError("no space left")])
+def test_what_the_machine_does_to_a_trial_is_never_remembered_of_it(error: Exception, tmp_path: Path) -> None:
+    params, ledger = load_params(ROOT / "params.yaml"), Ledger(tmp_path / "ledger")
+    trials = partial(
+        tune.run_round, Pool(error), cell="gru", params=params, progress=Progress("tune", "trial", total=2, done=0)
+    )
+    with pytest.raises(GatecastError, match=r"tune@gru: trial 0001 could not be run: .*run again"):
+        search(params.tune, SPACE, run_round=trials, ledger=ledger)
+    assert list(ledger.rows()) == ["0000"]
+    diverged, other = partial(trials.func, Pool(ValueError("no")), **trials.keywords), Ledger(tmp_path / "other")
+    search(params.tune.model_copy(update={"max_trials": 2}), SPACE, run_round=diverged, ledger=other)
+    assert other.rows()["0001"]["status"] == "failed"
 
 
 def fitted(

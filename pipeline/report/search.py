@@ -197,7 +197,10 @@ def allowed_words(allowed: Any) -> str:
 
 def curves_section(sources: Sources) -> Section:
     """The learning curves of the networks that were trained in the end."""
-    lead = "How the loss fell while the final networks were trained, one line for each seed."
+    lead = (
+        "How the loss fell while networks were trained, one line for each seed. Where train.refit says so, what is "
+        "served was then trained again, with the validation part too, for as many epochs as the best one took here."
+    )
     curves = sources.csv("models/comparison/curves.csv")
     if curves is None:
         return Section("learning", "Learning curves", "", [missing("models/comparison/curves.csv", "compare")])

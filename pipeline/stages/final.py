@@ -17,7 +17,7 @@ from pipeline.scratch import scratch
 from pipeline.stages import run_stage
 from pipeline.storage import read_json, replacing, sha256_of, write_json
 from pipeline.windows import load_everything, load_test
-from pipeline.worker import parity_rows, prepare_final, run_final
+from pipeline.worker import check_kernel, parity_rows, prepare_final, run_final
 
 FIT, TEST = Path("data/windows/fit"), Path("data/windows/test")
 
@@ -38,7 +38,7 @@ def main() -> None:
     values = {"spec": spec.to_json(), "rule": rule, "seeds": training["seeds"], "threads": params.compute.threads}
     values["window"] = params.window.model_dump()
     with scratch(f"final-{cell}", inputs=[FIT, TEST], values=values) as folder:
-        train_members(
+        records = train_members(
             f"final@{cell}",
             {int(seed): (spec, int(seed), found, params.train, folder) for seed, found in training["seeds"].items()},
             function=run_final,
@@ -47,6 +47,8 @@ def main() -> None:
             parallel=params.train.parallel,
             folder=folder,
         )
+        for record in records:  # of an earlier run too, which may have asked for less
+            check_kernel(record["kernel"], spec.cell, params.train)
         calibration = training["calibration"]
         with replacing(out) as beside:
             beside.mkdir()
@@ -57,7 +59,8 @@ def main() -> None:
                 finished=folder,
                 calibration=None if calibration is None else np.array(calibration),
                 meta={
-                    **{key: evaluated.meta[key] for key in ("freq", "columns", "repair", "season_length", "kernel")},
+                    **{key: evaluated.meta[key] for key in ("freq", "columns", "repair", "season_length")},
+                    "kernel": records[0]["kernel"],
                     "evaluated": False,
                     **describe_data(windows, test.ids, test.meta),
                     "data_sha256": sha256_of(TEST),

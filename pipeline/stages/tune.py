@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.clock import has_calendar
-from pipeline.executor import Workers, workers
+from pipeline.errors import GatecastError
+from pipeline.executor import WorkerDiedError, Workers, workers
 from pipeline.params import Params, load_params
 from pipeline.progress import Progress
 from pipeline.scratch import scratch
@@ -45,7 +46,8 @@ def main() -> None:
     with scratch(f"tune-{cell}", inputs=[FIT], values=values) as folder:
         ledger = Ledger(folder / "ledger.jsonl")
         progress = Progress(f"tune@{cell}", "trial", total=tune.max_trials, done=len(ledger.rows()))
-        with workers(tune.parallel, initializer=prepare, arguments=(FIT, params.compute.threads)) as pool:
+        processes = min(tune.parallel, tune.max_trials)
+        with workers(processes, initializer=prepare, arguments=(FIT, params.compute.threads)) as pool:
             rows = search(
                 tune,
                 space,
@@ -61,12 +63,22 @@ def main() -> None:
 def run_round(
     pool: Workers, proposals: Sequence[Proposal], cell: str, params: Params, progress: Progress
 ) -> Iterator[tuple[int, Outcome]]:
-    """Runs the trials of a round in the pool; a trial that raises or dies has failed."""
+    """Runs the trials of a round in the pool; one that raises has failed, unless it says more of the machine than of
+    the trial: then the ledger, which is gone by later, must not remember it.
+
+    Raises:
+        GatecastError: a trial's process died, or memory or disk ran out.
+    """
     tune = params.tune
     calls: list[tuple[Any, ...]] = [
         (cell, params.quantiles, proposal, tune.patience, tune.windows_per_epoch) for proposal in proposals
     ]
     for i, result in pool.map(run_trial, calls):
+        if isinstance(result, (WorkerDiedError, MemoryError, OSError)):
+            raise GatecastError(
+                f"tune@{cell}: trial {proposals[i].trial} could not be run: {describe(result)}. Finished trials are "
+                "kept; run again, where memory ran out with a lower tune.parallel or smaller networks in tune.space"
+            ) from result
         outcome = result if isinstance(result, Outcome) else Outcome(None, 0, None, describe(result))
         note = f"failed: {outcome.error}" if outcome.error else f"{outcome.epochs} epochs"
         progress.step(f"{proposals[i].trial}", score=outcome.score, note=note)
