@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from benchmarks.readme import replace_results
 from pipeline.checks import CHECKS
 from pipeline.cli import app
+from pipeline.columns import Columns
 from pipeline.comparison import render_results
 from pipeline.scratch import CODE
 
@@ -103,6 +105,13 @@ def test_a_stage_reads_only_the_params_it_depends_on(stage: str) -> None:
         whole_or_part = [key for key in listed if chain == key or chain.startswith(f"{key}.") or key.startswith(chain)]
         # How many train side by side changes no result.
         assert whole_or_part or chain == "train.parallel", f"{stage} reads {chain}"
+
+
+@pytest.mark.parametrize("stage", ["train", "train_view", "baselines"])
+def test_a_stage_that_describes_columns_depends_on_all_that_they_are_made_of(stage: str) -> None:
+    made_of = set(re.findall(r"\bdata\.(\w+)", inspect.getsource(Columns.from_params)))
+    assert "format" in made_of
+    assert {f"data.{name}" for name in made_of} <= set(STAGES[stage]["params"])
 
 
 @pytest.mark.parametrize("stage", STAGES)
