@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from server_models import C, H, history_of, save_model, trained
 from test_server_process import serving
 
 from pipeline.columns import Columns
+from pipeline.server.versions import publish_bundle
 
 DRAWN = "body[data-drawn=yes]"
 
@@ -184,6 +186,42 @@ def test_what_the_server_refuses_is_told_in_a_line_and_the_chart_stays(
         assert page.locator("#problem b").count() == 0
         assert medians(page) == before
         assert page.inner_text("h1") == "A made-up series"
+
+
+def test_a_version_that_comes_while_the_page_is_open_takes_the_place_of_the_one_before(
+    browser: Any, file: Path, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "models/load/1", "lstm")
+    with serving(tmp_path, "models") as (_, address), browser.new_page() as page:
+        page.goto(address + "/")
+        page.wait_for_selector(DRAWN)
+        assert page.inner_text("#models") == "load (LSTM)"
+        steps, context = H + 2, C - 4
+        publish(tmp_path, address, "gru", context_length=context, context_used=context, horizon=steps)
+        page.focus("#cutoff")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("#problem:text-is('load is now version 2 (GRU)')")
+        page.wait_for_selector(DRAWN)
+        page.click("summary:text-is('What these models are')")
+        about = page.locator("#about tbody tr").all_inner_texts()
+        assert about[:3] == ["Cell\tGRU", "Version\t2", f"Forecasts\t{steps} steps, from the last {context}"]
+        assert page.inner_text("#models") == "load (GRU)"
+        assert page.inner_text("#moved") == "1 step back"
+        assert page.inner_text("#readout").endswith(f"after {steps} steps")
+
+        publish(tmp_path, address, "lstm")
+        drop(page, file)
+        page.wait_for_selector("#problem:text-is('load is now version 3 (LSTM)')")
+        page.wait_for_selector(DRAWN)
+        assert (page.inner_text("h1"), page.inner_text("#models")) == ("north", "load (LSTM)")
+        assert page.inner_text("#readout").endswith(f"after {H} steps")
+
+
+def publish(folder: Path, address: str, cell: str, **changes: int) -> None:
+    """Publishes a bundle of `load` and waits until it is served."""
+    version = publish_bundle(save_model(folder / cell, cell, **changes), folder / "models", name="load").name
+    while httpx.get(f"{address}/v1/models").json()["models"][0]["version"] != version:
+        time.sleep(0.1)
 
 
 def test_a_key_is_asked_for_and_kept_nowhere(browser: Any, models: Path) -> None:

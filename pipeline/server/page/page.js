@@ -35,13 +35,14 @@ let apiKey = null; // of this page alone
 /* ---- asking ---------------------------------------------------------------------------------------------------- */
 
 class Problem extends Error {}
+class Outdated extends Problem {} // the server has no such model any more, or another version of it
 
-const words = async (response) => {
+const problemOf = async (response) => {
   try {
     const { error } = await response.json();
-    return error.message ?? String(error);
+    return new (error.code === "model-unknown" ? Outdated : Problem)(error.message ?? String(error));
   } catch {
-    return `the server answers ${response.status} ${response.statusText}`;
+    return new Problem(`the server answers ${response.status} ${response.statusText}`);
   }
 };
 
@@ -87,7 +88,7 @@ const ask = async (path, options = {}) => {
       if (used === apiKey) await askKey(used !== null);
       continue;
     }
-    if (!response.ok) throw new Problem(await words(response));
+    if (!response.ok) throw await problemOf(response);
     return response;
   }
 };
@@ -122,12 +123,34 @@ const loadModels = async () => {
     used.add(tone);
     return { ...model, schema, tone, columns: JSON.stringify(schema.columns) };
   });
+  state.ticked = new Set(state.models.map(({ name }) => name).filter((name) => state.ticked.has(name)));
+  if (state.ticked.size === 0) tickFirst();
+  showModels();
+  showLevels();
+  showAbout();
+};
+
+const tickFirst = () => {
   const first = state.models.find((model) => model.default) ?? state.models[0];
   const alike = state.models.filter((model) => model.columns === first.columns && model.schema.horizon === first.schema.horizon);
   // Side by side from the start: the default model, and one of each other cell that reads the same tables.
   for (const model of [first, ...alike]) {
     if (![...state.ticked].some((name) => state.models.find((one) => one.name === name).cell === model.cell)) state.ticked.add(model.name);
   }
+};
+
+/** Does its work with the models that the server has now, and tells which are others than the page knew. */
+const renew = async (work) => {
+  const before = new Map(state.models.map(({ name, version }) => [name, version]));
+  await loadModels();
+  state.reads = new Map();
+  state.forecasts.clear();
+  state.failed.clear();
+  examples.clear();
+  try { await work(); } finally { refresh(); }
+  const others = state.models.filter(({ name, version }) => before.has(name) && before.get(name) !== version);
+  const told = others.map((model) => `${model.name} is now version ${model.version} (${cellWords(model)})`);
+  if (told.length > 0) tell("models", new Problem(listed(told)));
 };
 
 const showModels = () => {
@@ -254,6 +277,7 @@ const read = async (source, model) => {
   const form = new FormData();
   form.append("history", source.blob, source.name);
   form.append("model", model.name);
+  form.append("version", model.version);
   if (/\.csv$/i.test(source.name)) {
     const { delimiter, decimal } = dialectOf(await source.blob.slice(0, 4000).text());
     form.append("delimiter", delimiter);
@@ -332,11 +356,15 @@ const forecast = async (model) => {
   busy.set(model.name, key);
   try {
     const found = await forecastNow(model);
-    if (key === keyOf()) tell(model.name, null);
-    state.forecasts.set(model.name, { ...found, key });
-    state.failed.delete(model.name);
+    if (state.models.includes(model)) { // and no other version of it has come meanwhile
+      if (key === keyOf()) tell(model.name, null);
+      state.forecasts.set(model.name, { ...found, key });
+      state.failed.delete(model.name);
+    }
   } catch (error) {
-    if (key === keyOf()) {
+    const known = state.models.includes(model);
+    if (known && error instanceof Outdated) return run("models", () => renew(reread));
+    if (known && key === keyOf()) {
       state.failed.set(model.name, key);
       state.forecasts.delete(model.name);
       const told = error instanceof Problem ? new Problem(`${titleOf(model)}: ${error.message}`) : error;
@@ -346,7 +374,7 @@ const forecast = async (model) => {
     busy.delete(model.name);
   }
   draw();
-  if (state.ticked.has(model.name)) void forecast(model);
+  forecastAll();
 };
 state.failed = new Map();
 
@@ -367,7 +395,7 @@ const forecastNow = async (model) => {
   const start = Math.max(0, row + 1 - context), end = row + 1;
   const history = { ...table(start, end, Object.keys(series.covariates)), y: series.y.slice(start, end) };
   for (const [one, value] of Object.entries(series.static_covariates)) history[one] = Array(end - start).fill(value);
-  const body = { model: model.name, history };
+  const body = { model: model.name, version: model.version, history };
   if (columns.future_covariates.length > 0) body.future = table(end, Math.min(series.ds.length, end + horizon), columns.future_covariates);
   const answer = await (await ask("v1/forecast", {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
@@ -609,7 +637,10 @@ const run = async (where, work) => {
   document.body.dataset.drawn = "no";
   try {
     tell(where, null);
-    await work();
+    try { await work(); } catch (error) {
+      if (!(error instanceof Outdated)) throw error;
+      await renew(work);
+    }
   } catch (error) {
     tell(where, error);
     draw();
@@ -651,9 +682,6 @@ addEventListener("drop", (event) => {
 
 await run("start", async () => {
   await loadModels();
-  showModels();
-  showLevels();
-  showAbout();
   await openExample();
 });
 if (state.problems.size > 0 && state.series === null) at("source").textContent = "Nothing to show yet.";
