@@ -16,7 +16,8 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from server_models import C, H, history_of, save_model, trained
+from numpy.typing import NDArray
+from server_models import C, H, history_of, hours, save_model, trained
 from test_server_process import serving
 
 from pipeline.columns import Columns
@@ -248,6 +249,31 @@ def test_a_files_delimiter_and_decimal_mark_are_found(browser: Any, address: str
         page.wait_for_selector("h1:text-is('a')")
         page.wait_for_selector(DRAWN)
         assert page.locator("#problem").is_hidden()
+
+
+NOISE = np.random.default_rng(0).normal(0, 0.3, 3_000)
+TREND = NOISE + np.linspace(400, 500, len(NOISE))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [TREND, TREND * 1e8, TREND * 1e-9, np.where(np.arange(len(NOISE)) == 50, 99_999, 5 + NOISE / 30)],
+    ids=["trend", "large", "small", "spike"],
+)
+def test_the_ends_of_intervals_are_told_apart_however_far_the_series_ranges(
+    values: NDArray[np.float64], browser: Any, address: str, tmp_path: Path
+) -> None:
+    history = tmp_path / "far.csv"
+    pd.DataFrame({"meter": "far", "when": hours(len(values)), "load": values}).to_csv(history, index=False)
+    with opened(browser, address) as page:
+        drop(page, history)
+        page.wait_for_selector("h1:text-is('far')")
+        page.wait_for_selector(DRAWN)
+        page.click("#numbers-fold summary")
+        page.wait_for_selector("#numbers tbody tr")
+        cells = page.locator("#numbers td:text(' to ')").all_inner_texts()
+        assert len(cells) == 2 * H
+        assert [cell for cell in cells if len(set(cell.split(" to "))) < 2 or len(cell) > 28] == []
 
 
 # A row is found by its whole timestamp: two hours of a night look alike but for their offset, steps but for fractions.

@@ -25,6 +25,7 @@ const state = {
   cutoff: 0, // its row
   level: "80",
   span: "near",
+  decimals: 2, // of the values that are shown
   forecasts: new Map(), // name of model -> what is shown of it: {row, places, ds, median, intervals, key}
   problems: new Map(), // where -> words
 };
@@ -285,7 +286,7 @@ const read = async (source, model) => {
   }
   const answer = await (await ask("v1/series", { method: "POST", body: form })).json();
   return new Map(answer.series.map((series) => [series.unique_id, {
-    ...series, places: series.ds.map(placeOf), offsets: offsetsOf(series.ds), decimals: decimalsOf(series.y),
+    ...series, places: series.ds.map(placeOf), offsets: offsetsOf(series.ds),
   }]));
 };
 
@@ -406,7 +407,16 @@ const forecastNow = async (model) => {
 };
 
 /** A value of the series that is shown. */
-const valueWords = (value) => figure(value, state.series.decimals);
+const valueWords = (value) => figure(value, state.decimals);
+
+/** Digits for values near the cutoff: a trend or a spike elsewhere would round the intervals away. */
+const decimalsNow = (now) => {
+  const { series, cutoff, level } = state;
+  const context = Math.max(leader().schema.context_length, ...tickedModels().map(({ schema }) => schema.context_length));
+  const bands = now.flatMap(({ intervals }) => intervals[level] ?? []);
+  const widths = bands.flatMap(({ lo, hi }) => hi.map((value, step) => value - lo[step]));
+  return decimalsOf(series.y.slice(Math.max(0, cutoff + 1 - context), cutoff + 1), widths);
+};
 
 /* ---- showing --------------------------------------------------------------------------------------------------- */
 
@@ -457,6 +467,7 @@ const draw = () => {
   const { series } = state;
   if (series === null) return;
   const now = current(), view = viewOf();
+  state.decimals = decimalsNow(now);
   const wanted = [...(levelsOf(tickedModels().length > 0 ? tickedModels() : [leader()]))].sort((a, b) => b - a);
   const several = state.ticked.size > 1;
   // One model has room for its narrower intervals too.

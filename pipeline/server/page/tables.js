@@ -46,17 +46,26 @@ export const timeWords = (stamp) =>
 export const figure = (value, decimals = null) => {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 1e9 || decimals > 8 || (size !== 0 && decimals === null && size < 1e-4)) return value.toExponential(3).replace("-", "−");
-  const digits = decimals ?? (size === 0 ? 0 : Math.max(0, 3 - Math.floor(Math.log10(size))));
-  const told = value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: decimals ?? 0 });
+  const power = Math.floor(Math.log10(size));
+  if (size >= 1e9 || decimals > 8 || (size !== 0 && decimals === null && size < 1e-4)) {
+    return value.toExponential(Math.max(3, Math.min(12, decimals === null ? 0 : decimals + power))).replaceAll("-", "−");
+  }
+  const digits = Math.max(0, decimals ?? (size === 0 ? 0 : 3 - power));
+  const least = decimals === null ? 0 : digits;
+  const told = value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: least });
   return told.replace("-", "−");
 };
 
-/** How many digits after the point tell the values of a series apart: some hundredths of their range. */
-export const decimalsOf = (values) => {
-  let low = Infinity, high = -Infinity;
-  for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
-  return high > low ? Math.max(0, 2 - Math.floor(Math.log10(high - low))) : 2;
+/**
+ * How many digits after the point tell values apart, and the ends of intervals: some hundredths of their range, some
+ * tenths of the median width. Less than none where those are tens and more.
+ */
+export const decimalsOf = (values, widths) => {
+  const seen = values.filter((value) => value !== null);
+  const low = Math.min(...seen), high = Math.max(...seen), least = 1e-6 * Math.max(Math.abs(low), Math.abs(high));
+  const width = widths.toSorted((a, b) => a - b)[widths.length >> 1] ?? 0;
+  const sizes = [high - low, 10 * width].filter((size) => size > least); // what is less is rounding
+  return sizes.length > 0 ? 2 - Math.floor(Math.log10(Math.min(...sizes))) : 2;
 };
 
 export const listed = (words) =>
