@@ -276,6 +276,34 @@ def test_the_ends_of_intervals_are_told_apart_however_far_the_series_ranges(
         assert [cell for cell in cells if len(set(cell.split(" to "))) < 2 or len(cell) > 28] == []
 
 
+# Values, how many horizons back, and what is told of the forecasts there.
+TOLD = {
+    "a tie": (np.full(40, 5.0), 1, "none was nearer than another", "Observed until 2024-01-02 08:00"),
+    "refused": (np.r_[0.0:30, [np.nan] * 30, 0.0:30], 5, "No forecast to judge.", "Observed until 2024-01-02 05:00"),
+    "one step": (np.array([3.0]), 0, "Nothing has been observed after this forecast yet.", "Observed until 2024-01-01"),
+    "missing at last": (np.r_[0.0:57, [np.nan] * 3], 0, "Move it back to see", "Observed until 2024-01-03 08:00"),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_what_a_forecast_did_is_told_as_far_as_it_is_so(case: str, browser: Any, address: str, tmp_path: Path) -> None:
+    values, horizons, told, observed = TOLD[case]
+    history = tmp_path / "told.csv"
+    pd.DataFrame({"meter": "told", "when": hours(len(values)), "load": values}).to_csv(history, index=False)
+    with browser.new_page() as page:
+        page.goto(address + "/")
+        page.wait_for_selector(DRAWN)
+        drop(page, history)
+        page.wait_for_selector("h1:text-is('told')")
+        for _ in range(horizons):
+            page.click("#back")
+        page.wait_for_selector("#problem:not([hidden])" if case == "refused" else DRAWN)
+        words = page.inner_text("#done-words")
+        assert told in words
+        assert page.inner_text("#readout").startswith(observed)
+        assert ("Move it back" in words) == (case == "missing at last")
+
+
 # A row is found by its whole timestamp: two hours of a night look alike but for their offset, steps but for fractions.
 CLOCKS = [
     ("Europe/Berlin", "h", "2024-10-26T00:00:00+00:00", ["2024-10-27T02:00:00+02:00", "2024-10-27T02:00:00+01:00"]),

@@ -532,16 +532,20 @@ const showDone = (now) => {
   const scores = now.map((one) => scoreOf(one, observed)).filter(({ count }) => count > 0);
   at("done-place").hidden = scores.length === 0;
   if (scores.length === 0) {
+    const back = state.cutoff > 0 ? " Move it back to see how it would have done." : "";
     at("done-words").textContent = state.ticked.size === 0 ? "Tick a model to see its forecast."
-      : "Nothing has been observed after this forecast yet. Move it back to see how it would have done.";
+      : now.length === 0 ? "No forecast to judge." : `Nothing has been observed after this forecast yet.${back}`;
     at("fairness").hidden = true;
     return;
   }
-  const best = scores.reduce((a, b) => (b.mae < a.mae ? b : a));
+  const best = figure(Math.min(...scores.map(({ mae }) => mae)));
+  const nearest = scores.filter(({ mae }) => figure(mae) === best).map(({ model }) => titleOf(model)); // as it is shown
+  const verdict = nearest.length === scores.length ? "none was nearer than another"
+    : `${listed(nearest)} ${nearest.length === 1 ? "was" : "were"} nearer`;
   const steps = Math.max(...scores.map(({ count }) => count));
   const after = `the ${steps === 1 ? "one step" : `${steps} steps`} after ${timeWords(state.series.ds[state.cutoff])}`;
   at("done-words").textContent = scores.length > 1
-    ? `Against what came in ${after}, ${titleOf(best.model)} was nearer. One forecast is one draw: no verdict on the cells.`
+    ? `Against what came in ${after}, ${verdict}. One forecast is one draw: no verdict on the cells.`
     : `Against what came in ${after}.`;
   const level = state.level === "none" ? [] : [`Inside ${state.level} %`];
   const head = ["", "Mean absolute error", ...level].map((name) => (name ? make("th", { scope: "col" }, name) : make("td")));
@@ -591,7 +595,10 @@ const showReadout = (number, byKey) => {
 };
 
 const legend = () => {
-  const parts = [make("span", {}, "Observed until ", make("b", {}, timeWords(state.series.ds[state.cutoff])))];
+  const { series, cutoff } = state;
+  const last = series.y.slice(0, cutoff + 1).findLastIndex((value) => value !== null);
+  const told = last < 0 ? "Nothing observed until " : "Observed until ";
+  const parts = [make("span", {}, told, make("b", {}, timeWords(series.ds[last < 0 ? cutoff : last])))];
   for (const { model, median } of current()) {
     const end = `${valueWords(median[median.length - 1])} after ${median.length} steps`;
     parts.push(make("span", { class: `tone-${model.tone}` }, make("span", { class: "of" }, titleOf(model)), ` ${end}`));
