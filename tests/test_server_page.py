@@ -241,6 +241,47 @@ def test_a_key_is_asked_for_and_kept_nowhere(browser: Any, models: Path) -> None
         assert kept == [0, 0, "", address + "/"]
 
 
+def test_a_key_can_still_be_given_once_its_dialog_was_closed(browser: Any, models: Path, file: Path) -> None:
+    with (
+        serving(models, str(models), "--cell", "gru", GATECAST_API_KEY="s3cret") as (_, address),
+        browser.new_page() as page,
+    ):
+        page.set_default_timeout(60_000)
+        page.goto(address + "/")
+        for ask in (lambda: None, lambda: page.click("#example"), lambda: drop(page, file)):
+            ask()
+            page.wait_for_selector("dialog[open]")
+            page.keyboard.press("Escape")
+            page.wait_for_selector("#problem:text-is('an API key is needed; open a file or the example to give one')")
+            assert page.inner_text("#source") == "Nothing to show yet."
+            assert page.locator("#back:enabled, #on:enabled").count() == 0
+        drop(page, file)
+        page.wait_for_selector("dialog[open]")
+        page.fill("#key", "s3cret")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(DRAWN)
+        assert page.inner_text("h1") == "north"
+        assert page.locator("#problem").is_hidden()
+
+
+@pytest.mark.parametrize(("lost", "next_click"), [("models", "#example"), ("models/*/example", ".chip")])
+def test_a_start_that_failed_is_made_up_for_by_what_is_done_next(
+    lost: str, next_click: str, browser: Any, address: str
+) -> None:
+    with browser.new_page() as page:
+        mistakes: list[str] = []
+        page.on("pageerror", lambda error: mistakes.append(str(error)))
+        page.route(f"**/v1/{lost}", lambda route: route.abort())
+        page.goto(address + "/")
+        page.wait_for_selector("#problem:has-text('cannot be reached')")
+        page.unroute(f"**/v1/{lost}")
+        page.click(f"{next_click} >> nth=0")
+        page.wait_for_selector(DRAWN)
+        assert page.inner_text("h1") == "A made-up series"
+        assert page.locator("#problem").is_hidden()
+        assert mistakes == []
+
+
 def test_a_files_delimiter_and_decimal_mark_are_found(browser: Any, address: str, tmp_path: Path) -> None:
     german = tmp_path / "zähler.csv"
     pd.DataFrame(history_of({"a": 30})).to_csv(german, index=False, sep=";", decimal=",")

@@ -60,7 +60,7 @@ const askKey = (again) => {
       const given = at("key").value.trim();
       at("key").value = "";
       asked = null;
-      if (dialog.returnValue !== "given" || given === "") reject(new Problem("an API key is needed; reload the page to give one"));
+      if (dialog.returnValue !== "given" || given === "") reject(new Problem("an API key is needed; open a file or the example to give one"));
       else { apiKey = given; resolve(); }
     };
   });
@@ -257,7 +257,6 @@ const open = async (source) => {
     if (mine !== generation) return;
     Object.assign(state, before); // the chart stays as it is
     generation = earlier;
-    showSource();
     throw error;
   }
   if (mine !== generation) return;
@@ -294,8 +293,8 @@ const read = async (source, model) => {
 const reread = async () => {
   const mine = generation;
   showLevels();
-  // An example is made up for one kind of table, so another kind has one of its own.
-  if (state.source.made !== null && state.source.made !== leader().columns) return run("file", openExample);
+  // An example is made up for one kind of table, so another kind has one of its own; and it stands in for no file.
+  if (state.source?.made !== null && state.source?.made !== leader().columns) return run("file", openExample);
   return run("file", async () => {
     await readBy(leader());
     if (mine === generation) await chooseSeries(state.series?.unique_id ?? null, state.series?.ds[state.cutoff]);
@@ -332,7 +331,10 @@ const setCutoff = (row) => {
 
 const showSource = () => {
   const { source, series } = state;
-  if (series === null) return;
+  if (series === null) {
+    at("source").textContent = "Nothing to show yet.";
+    return;
+  }
   at("title").textContent = source.made !== null ? "A made-up series" : series.unique_id;
   document.title = `${source.made !== null ? "Example" : series.unique_id} – Gatecast`;
   const stamps = `${timeWords(series.ds[0])} to ${timeWords(series.ds[series.ds.length - 1])}`;
@@ -655,12 +657,14 @@ const run = async (where, work) => {
   document.body.dataset.drawn = "no";
   try {
     tell(where, null);
+    if (state.models.length === 0) await loadModels(); // the start may have failed
     try { await work(); } catch (error) {
       if (!(error instanceof Outdated)) throw error;
       await renew(work);
     }
   } catch (error) {
     tell(where, error);
+    showSource();
     draw();
   }
 };
@@ -698,8 +702,4 @@ addEventListener("drop", (event) => {
   if (file) run("file", () => openFile(file));
 });
 
-await run("start", async () => {
-  await loadModels();
-  await openExample();
-});
-if (state.problems.size > 0 && state.series === null) at("source").textContent = "Nothing to show yet.";
+await run("file", openExample);
