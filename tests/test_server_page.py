@@ -282,14 +282,43 @@ def test_a_start_that_failed_is_made_up_for_by_what_is_done_next(
         assert mistakes == []
 
 
-def test_a_files_delimiter_and_decimal_mark_are_found(browser: Any, address: str, tmp_path: Path) -> None:
-    german = tmp_path / "zähler.csv"
-    pd.DataFrame(history_of({"a": 30})).to_csv(german, index=False, sep=";", decimal=",")
+WRITTEN = {
+    "semicolons": ({"sep": ";", "decimal": ","}, "%Y-%m-%d %H:%M", "utf-8"),
+    "milliseconds": ({"sep": ";", "decimal": ","}, "%Y-%m-%d %H:%M:%S.000", "utf-8"),
+    "quotes": ({"sep": ",", "decimal": ","}, "%Y-%m-%d %H:%M", "utf-8"),
+    "utf-16": ({"sep": "\t"}, "%Y-%m-%d %H:%M", "utf-16-le"),
+    "utf-16, other order": ({"sep": "\t", "decimal": ","}, "%Y-%m-%d %H:%M", "utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+def test_a_files_delimiter_decimal_mark_and_encoding_are_found(
+    way: str, browser: Any, address: str, tmp_path: Path
+) -> None:
+    options, time_format, encoding = WRITTEN[way]
+    frame = pd.DataFrame(history_of({"ä": 30})).astype({"when": "datetime64[s]"})
+    text = frame.to_csv(index=False, date_format=time_format, **options)
+    written = tmp_path / "zähler.csv"
+    written.write_bytes(f"\ufeff{text}".encode(encoding))
     with opened(browser, address) as page:
-        drop(page, german)
-        page.wait_for_selector("h1:text-is('a')")
+        with page.expect_request(is_forecast_of("gru")) as asked:
+            page.set_input_files("#file", written)
+        history = asked.value.post_data_json["history"]
+        assert history["y"] == pytest.approx(frame["load"].iloc[-C:])
+        assert pd.to_datetime(history["ds"]).equals(pd.DatetimeIndex(frame["when"].iloc[-C:]))
+        page.wait_for_selector("h1:text-is('ä')")
         page.wait_for_selector(DRAWN)
         assert page.locator("#problem").is_hidden()
+
+
+def test_a_comma_that_may_be_a_mark_of_thousands_is_not_guessed_at(browser: Any, address: str, tmp_path: Path) -> None:
+    unclear = tmp_path / "unclear.csv"
+    unclear.write_text('meter,when,load\na,2024-01-01 00:00,"1,234"\na,2024-01-01 01:00,"2,345"\n')
+    with browser.new_page() as page:
+        page.goto(address + "/")
+        page.wait_for_selector(DRAWN)
+        drop(page, unclear)
+        page.wait_for_selector("#problem:has-text('no number')")
 
 
 NOISE = np.random.default_rng(0).normal(0, 0.3, 3_000)

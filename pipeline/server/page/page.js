@@ -279,9 +279,8 @@ const read = async (source, model) => {
   form.append("model", model.name);
   form.append("version", model.version);
   if (/\.csv$/i.test(source.name)) {
-    const { delimiter, decimal } = dialectOf(await source.blob.slice(0, 4000).text());
-    form.append("delimiter", delimiter);
-    form.append("decimal", decimal);
+    const dialect = dialectOf(await source.blob.slice(0, 8000).arrayBuffer());
+    for (const [option, value] of Object.entries(dialect)) form.append(option, value);
   }
   const answer = await (await ask("v1/series", { method: "POST", body: form })).json();
   return new Map(answer.series.map((series) => [series.unique_id, {

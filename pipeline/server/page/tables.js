@@ -132,15 +132,23 @@ const clockTicks = (low, high, most) => {
   }
 };
 
-/** How a CSV is written, judged by its first lines: most often by the mark that its header has most of. */
-export const dialectOf = (text) => {
-  const lines = text.slice(0, 4000).split(/\r?\n/).filter((line) => line !== "");
+const WITH_COMMA = /^[+-]?\d*,\d+(e[+-]?\d+)?$/i;
+const WITH_POINT = /^[+-]?\d*\.\d+(e[+-]?\d+)?$/i;
+const THOUSANDS = /^[+-]?[1-9]\d{0,2},\d{3}$/;
+
+/** How a CSV is written, judged by its first bytes; its delimiter is the mark that its header has most of. */
+export const dialectOf = (bytes) => {
+  const order = { "255,254": "utf-16le", "254,255": "utf-16be" }[String(new Uint8Array(bytes.slice(0, 2)))];
+  const lines = new TextDecoder(order).decode(bytes).split(/\r?\n/).filter((line) => line !== "");
   const header = lines[0] ?? "";
   const delimiter = [",", ";", "\t", "|"].reduce((best, mark) =>
     header.split(mark).length > header.split(best).length ? mark : best);
-  const rest = lines.slice(1).join("\n");
-  const decimal = delimiter !== "," && /\d,\d/.test(rest) && !/[^.\d]\d+\.\d+([^.\d]|$)/.test(rest) ? "," : ".";
-  return { delimiter, decimal };
+  const fields = lines.slice(1).join("\n").match(new RegExp(`"[^"]*"|[^"\n${delimiter}]+`, "g")) ?? [];
+  const cells = fields.map((field) => field.replaceAll('"', "").trim());
+  // Between quotes in a file of commas, 1,234 may be either.
+  const comma = cells.some((text) => WITH_COMMA.test(text) && (delimiter !== "," || !THOUSANDS.test(text)));
+  const point = cells.some((text) => WITH_POINT.test(text));
+  return { delimiter, decimal: comma && !point ? "," : ".", encoding: order === undefined ? "utf-8" : "utf-16" };
 };
 
 const cell = (value) => {
