@@ -100,7 +100,7 @@ async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
 
     Raises:
         RequestError: `body-format`; `request-invalid`, where the form is in no charset; `body-invalid`, where it has a
-            field twice; `upload-format`, where a field should be a file and is not.
+            field twice or a file in another field; `upload-format`, where a field should be a file and is not.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     raw = await request.body()
@@ -110,6 +110,7 @@ async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
             await asyncio.to_thread(_check_charset, charset.decode("latin-1"))  # the first loads pandas
         async with request.form(max_files=len(files), max_fields=20) as form:
             _check_once([name for name, _ in form.multi_items()])
+            _check_files([name for name, value in form.items() if not isinstance(value, str)], files)
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
             return Form({name: await _read(form, name) for name in files}, fields)
     if kind in _JSON:
@@ -124,6 +125,14 @@ def _check_once(names: Sequence[str]) -> None:
     if twice is not None:
         told = f"{twice}: each field is given once. Received: {names.count(twice)} of it; leave out all but one"
         raise RequestError(422, told, code="body-invalid", field=twice)
+
+
+def _check_files(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses a file that nothing would read."""
+    stray = next((name for name in names if name not in known), None)
+    if stray is not None:
+        told = f"{stray}: no field for a file. Received: a file; one is brought as {' or '.join(known)}"
+        raise RequestError(422, told, code="body-invalid", field=stray)
 
 
 def _check_charset(charset: str) -> None:
