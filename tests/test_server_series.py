@@ -108,7 +108,8 @@ def test_an_example_has_the_columns_and_the_range_of_the_training_data() -> None
         ({"content": b"x", "headers": {"Content-Type": "text/csv"}}, 415, "body-format", None),
         ({"files": {"history": ("a.txt", b"x")}}, 415, "upload-format", "history"),
         ({"files": {"history": ("a.csv", b"x,y\n1,2\n")}, "data": {"h": "3"}}, 422, "body-invalid", "h"),
-        ({"files": {"other": ("a.csv", b"x")}}, 422, "body-invalid", "history"),
+        ({"files": {"other": ("a.csv", b"x")}}, 422, "body-invalid", "other"),
+        ({"files": {"model": (None, "gru")}}, 422, "body-invalid", "history"),
         (
             {"files": {"history": ("a.csv", b"meter,when,load\n" + b"a,2024-01-01,1\n" * 100_001)}},
             422,
