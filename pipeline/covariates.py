@@ -159,7 +159,12 @@ def describe(
 
 
 def encode(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
-    """The number of each word in a vocabulary, from 1; 0 for what is not in it.
+    """The number of each word in a vocabulary, from 1; 0 for what is not in it."""
+    return _numbers(words, {word: place for place, word in enumerate(vocabulary, start=1)})
+
+
+def encode_history(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
+    """As `encode`, of words that were read from another file than the vocabulary.
 
     Readers of files spell numbers and truths each in their own way, 7 for 007 and True for true, so a word that is not
     in the vocabulary is taken for the entry that means the same, if only one does.
@@ -172,6 +177,10 @@ def encode(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
             alike.setdefault(_meaning(word), []).append(place)
         same = {word: alike.get(meaning, []) for word, meaning in spelt.items()}
         places |= {word: found[0] for word, found in same.items() if len(found) == 1}
+    return _numbers(words, places)
+
+
+def _numbers(words: Sequence[str | None], places: Mapping[str, int]) -> Ints:
     return np.array([UNKNOWN if word is None else places.get(word, UNKNOWN) for word in words], np.int64)
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from pipeline.bundle import is_evaluated, load_bundle, save_bundle
-from pipeline.covariates import encode
+from pipeline.covariates import encode_history
 from pipeline.errors import BundleError, DataError, GatecastError
 from pipeline.hparams import UNKNOWN, NetworkSpec
 from pipeline.intervals import forecast_columns
@@ -273,7 +273,9 @@ class Forecaster:
                 arrays["future"] = np.concatenate([self._future(contexts, future), ahead], axis=2)
         if wanted.categorical:
             words = contexts.panel.statics  # the series' names among them
-            codes = [encode(words[name].tolist(), self.meta["vocabularies"][name]) for name in wanted.categorical]
+            codes = [
+                encode_history(words[name].tolist(), self.meta["vocabularies"][name]) for name in wanted.categorical
+            ]
             arrays["static_cat"] = np.stack(codes, axis=1)
         if wanted.numeric:
             arrays["static_num"] = contexts.panel.statics[list(wanted.numeric)].to_numpy(dtype=np.float64)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from panels import LENIENT
 
-from pipeline.covariates import encode
+from pipeline.covariates import encode, encode_history
 from pipeline.errors import DataError
 from pipeline.future import build_future
 from pipeline.params import DataParams, RepairParams, StaticParams, load_params
@@ -316,9 +316,9 @@ def test_the_categories_of_a_file_are_those_that_training_saw_whoever_reads_it(t
     codes = encode(trained["town"].tolist(), words)
     for rows in (pd.read_csv(path), pd.read_csv(path).iloc[:3]):
         read = panel_of(rows).statics
-        numbers = encode(read["unique_id"].tolist(), names)
+        numbers = encode_history(read["unique_id"].tolist(), names)
         assert (numbers > 0).all()
-        np.testing.assert_array_equal(encode(read["town"].tolist(), words), codes[numbers - 1])
+        np.testing.assert_array_equal(encode_history(read["town"].tolist(), words), codes[numbers - 1])
 
 
 def test_long_frame_names_go_with_the_users_names_of_covariates() -> None:

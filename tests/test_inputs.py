@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shops import COLUMNS, HPARAMS, SHOPS, WINDOW, ZONE, Project, build_project
 
-from pipeline.covariates import Known, describe, encode
+from pipeline.covariates import Known, describe, encode, encode_history
 from pipeline.hparams import Inputs
 from pipeline.storage import sha256_of
 from pipeline.windows import FitSet, Windows
@@ -165,13 +165,17 @@ def test_a_category_that_training_never_saw_is_unknown(shops: Project) -> None:
 def test_a_category_may_be_spelt_otherwise_where_it_is_a_number_or_a_truth(
     word: str, vocabulary: list[str], code: int
 ) -> None:
-    assert encode([word, None, vocabulary[0]], vocabulary)[1:].tolist() == [0, 1]
-    assert encode([word, None], vocabulary).tolist() == [code, 0]
+    assert encode_history([word, None, vocabulary[0]], vocabulary)[1:].tolist() == [0, 1]
+    assert encode_history([word, None], vocabulary).tolist() == [code, 0]
 
 
 def test_how_a_category_is_taken_does_not_depend_on_the_others_of_a_request() -> None:
-    assert encode(["7", "007", "08"], ["007", "8"]).tolist() == [1, 1, 2]
-    assert encode(["7"], ["007", "8"]).tolist() == [1]
+    assert encode_history(["7", "007", "08"], ["007", "8"]).tolist() == [1, 1, 2]
+    assert encode_history(["7"], ["007", "8"]).tolist() == [1]
+
+
+def test_in_the_data_of_training_two_spellings_are_two_categories() -> None:
+    assert encode(["7", "007", None], ["007"]).tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("column", ["price", "promo", "sold"])
