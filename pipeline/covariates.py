@@ -160,7 +160,8 @@ def describe(
 
 def encode(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
     """The number of each word in a vocabulary, from 1; 0 for what is not in it."""
-    return _numbers(words, {word: place for place, word in enumerate(vocabulary, start=1)})
+    places = {word: place for place, word in enumerate(vocabulary, start=1)}
+    return np.array([UNKNOWN if word is None else places.get(word, UNKNOWN) for word in words], np.int64)
 
 
 def encode_history(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
@@ -169,19 +170,15 @@ def encode_history(words: Sequence[str | None], vocabulary: Sequence[str]) -> In
     Readers of files spell numbers and truths each in their own way, 7 for 007 and True for true, so a word that is not
     in the vocabulary is taken for the entry that means the same, if only one does.
     """
-    places = {word: place for place, word in enumerate(vocabulary, start=1)}
-    unknown = {word for word in words if word is not None} - places.keys()
-    if spelt := {word: meaning for word in unknown if (meaning := _meaning(word)) is not None}:
-        alike: dict[Decimal | str | None, list[int]] = {}
-        for word, place in places.items():
-            alike.setdefault(_meaning(word), []).append(place)
-        same = {word: alike.get(meaning, []) for word, meaning in spelt.items()}
-        places |= {word: found[0] for word, found in same.items() if len(found) == 1}
-    return _numbers(words, places)
-
-
-def _numbers(words: Sequence[str | None], places: Mapping[str, int]) -> Ints:
-    return np.array([UNKNOWN if word is None else places.get(word, UNKNOWN) for word in words], np.int64)
+    unknown = {word for word in words if word is not None}.difference(vocabulary)
+    spelt: dict[str | None, str] = {}
+    if meanings := {word: meaning for word in unknown if (meaning := _meaning(word)) is not None}:
+        alike: dict[Decimal | str | None, list[str]] = {}
+        for word in vocabulary:
+            alike.setdefault(_meaning(word), []).append(word)
+        same = {word: alike.get(meaning, []) for word, meaning in meanings.items()}
+        spelt = {word: found[0] for word, found in same.items() if len(found) == 1}
+    return encode([spelt.get(word, word) for word in words], vocabulary)
 
 
 def _meaning(word: str) -> Decimal | str | None:

@@ -80,9 +80,10 @@ class Measured:
         if metric in SQUARED:
             windows = windows.assign(**{metric: _terms_of_root(windows, metric)})
         if by == "cutoff":
-            windows = windows.assign(**{metric: _shares_of_cutoffs(windows, metric)})
-        grouped = windows.groupby(["forecast", by], sort=True, observed=True)[metric]
-        rows = grouped.sum(min_count=1) if by == "cutoff" else grouped.mean()
+            shares = windows.assign(**{metric: _shares_of_cutoffs(windows, metric)})
+            rows = shares.groupby(["forecast", by], sort=True, observed=True)[metric].sum(min_count=1)
+        else:
+            rows = windows.groupby(["forecast", by], sort=True, observed=True)[metric].mean()
         return rows.unstack(by).to_numpy(np.float64)
 
 

@@ -29,7 +29,6 @@ __all__ = ["Forecaster", "save_bundle"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-END_OF_CALENDAR = np.datetime64("9999-12-31", "us")  # a day early, as zones differ
 CHUNK = 4096  # windows materialised at once
 BATCH_SIZE = 64  # windows; more overflow the processor's caches and are slower
 
@@ -245,8 +244,7 @@ class Forecaster:
             future: as for `forecast`.
         """
         contexts = _Contexts.of_panel(panel, self.spec.context_length)
-        contexts.check(self.spec.hparams.transform)
-        contexts.check_calendar(self.spec.horizon)
+        contexts.check(self.spec.hparams.transform, self.spec.horizon)
         beside = self._beside(contexts, future)
         inputs = self.check_arrays(contexts.history, np.isfinite(contexts.history), **beside)
         return Prepared(self.spec, inputs, contexts)
@@ -399,8 +397,10 @@ class _Contexts:
         before = np.where(self.started[:, :, None], clocks[0], 0.0)
         return np.concatenate([past, before], axis=2), clocks[1].astype(np.float64)
 
-    def check(self, transform: str) -> None:
+    def check(self, transform: str, horizon: int) -> None:
         """Refuses what the network has no forecast of."""
+        from pipeline.timestamps import leaves_calendar
+
         empty = ~np.isfinite(self.history).any(axis=1)
         if empty.any():
             length = self.history.shape[1]
@@ -412,21 +412,9 @@ class _Contexts:
         if transform == "log1p":
             what = "negative, and this network takes logarithms (transform: log1p)"
             self._refuse(self.history < 0, "value-negative", what, "correct it, or train with transform: [none]")
-
-    def check_calendar(self, horizon: int) -> None:
-        """Refuses series whose forecast leaves the years that timestamps know."""
-        from pipeline.frequency import parse_frequency
-
-        frequency = parse_frequency(self.panel.freq)
-        if frequency.whole_numbered:
-            return
-        lasts = self.panel.frame["ds"].to_numpy("datetime64[us]")[self.ends]
+        lasts = self.panel.frame["ds"].to_numpy()[self.ends]
         latest = int(np.argmax(lasts))
-        try:
-            leaves = frequency.after(int(lasts[latest].view(np.int64)), horizon) >= int(END_OF_CALENDAR.view(np.int64))
-        except (ValueError, OverflowError, NotImplementedError):
-            leaves = True
-        if leaves:
+        if leaves_calendar(lasts[latest], freq=self.panel.freq, steps=horizon):
             raise DataError(
                 "time-unparseable",
                 f"{self._at(latest, self.history.shape[1] - 1)}: {horizon} steps from here lie beyond the year 9999, "

@@ -36,11 +36,11 @@ class Weights(NamedTuple):
 
     def project(self, x: Any) -> Any:
         """Inputs [N, D] or [N, S, D] in units of the gates, by one product."""
-        flat = x if len(x.shape) == 2 else tf.reshape(x, (-1, x.shape[2]))
-        projected = flat @ self.kernel
-        if self.input_bias is not None:
-            projected = tf.nn.bias_add(projected, self.input_bias)
-        return projected if len(x.shape) == 2 else tf.reshape(projected, (-1, x.shape[1], projected.shape[1]))
+        if len(x.shape) == 3:
+            flat = self.project(tf.reshape(x, (-1, x.shape[2])))
+            return tf.reshape(flat, (-1, x.shape[1], flat.shape[1]))
+        projected = x @ self.kernel
+        return projected if self.input_bias is None else tf.nn.bias_add(projected, self.input_bias)
 
     def project_state(self, state: Any) -> Any:
         """A state [N, units] in units of the gates."""

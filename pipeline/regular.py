@@ -164,14 +164,14 @@ def fill_grid(placed: Placed, source: Source, *, whole: bool, most_steps: int | 
     rows, starts = placed.rows, _starts(placed.rows.series)
     distances = np.diff(placed.ordinals)
     distances[starts[1:] - 1] = 1
-    _settle_gaps(rows, distances, source, whole=whole)
-    places = np.cumsum(np.append(0, distances))
-    steps = int(places[-1]) + 1
+    _settle_gaps(rows, starts, distances, source, whole=whole)
+    steps = int(distances.sum()) + 1
     if most_steps is not None and steps > most_steps:
         told = f"at most {most_steps:,} steps, those in gaps included. Received: {steps:,}"
         raise DataError("limit-points", f"{told}; mend the times around the gaps, or send fewer")
     if (distances == 1).all():
         return rows
+    places = np.cumsum(np.append(0, distances))
     y, origin = np.full(steps, np.nan), np.full(steps, -1, np.int64)
     y[places], origin[places] = rows.y, rows.origin
     lengths = np.diff(np.append(places[starts], steps))
@@ -180,7 +180,7 @@ def fill_grid(placed: Placed, source: Source, *, whole: bool, most_steps: int | 
     return Rows(np.repeat(rows.series[starts], lengths), ds, y, origin)
 
 
-def _settle_gaps(rows: Rows, distances: Int64s, source: Source, *, whole: bool) -> None:
+def _settle_gaps(rows: Rows, starts: NDArray[np.intp], distances: Int64s, source: Source, *, whole: bool) -> None:
     inside = rows.series[1:] == rows.series[:-1]
     # Rows of a part are taken for those of a coarser frequency only where all of them fit one.
     apart = (np.min if whole else np.gcd.reduce)(distances[inside]) if np.count_nonzero(inside) >= _COARSE_FROM else 1
@@ -194,7 +194,6 @@ def _settle_gaps(rows: Rows, distances: Int64s, source: Source, *, whole: bool) 
         after = source.user_time(rows.ds[row + 1])
         return source.moment(rows, row), f"steps absent before {after}: {distances[row] - 1:,}"
 
-    starts = _starts(rows.series)
     lengths = np.diff(np.append(starts, len(rows.ds)))
     absent_of = np.add.reduceat(np.append(distances, 1) - 1, starts)
     worst = np.argmax(absent_of / (lengths + _COARSE_FROM))

@@ -67,7 +67,7 @@ def search(params: TuneParams, space: SearchSpace, *, run_round: RunRound, ledge
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         oracle, drawn = _oracle(params, space, folder)
-        while (left := params.max_trials - (completed := _completed(rows))) > 0:
+        while (left := params.max_trials - (completed := len(_completed(rows)))) > 0:
             if len(rows) >= ATTEMPTS_PER_TRIAL * params.max_trials:
                 break
             # Trials that no result has a say in wait for none, so that no process does.
@@ -81,8 +81,8 @@ def search(params: TuneParams, space: SearchSpace, *, run_round: RunRound, ledge
     return rows
 
 
-def _completed(rows: Sequence[Row]) -> int:
-    return sum(row["status"] == "completed" for row in rows)
+def _completed(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] == "completed"]
 
 
 def summarise(
@@ -93,7 +93,7 @@ def summarise(
     Raises:
         GatecastError: no trial completed.
     """
-    completed = [row for row in rows if row["status"] == "completed"]
+    completed = _completed(rows)
     if not completed:
         reason = next((row["error"] for row in rows if row["error"]), "no trial was proposed")
         raise GatecastError(f"tune@{cell}: none of {len(rows)} trials completed; the first one: {reason}")
@@ -211,7 +211,7 @@ def _round(
     ledger: Ledger,
 ) -> list[Row]:
     """The rows of one round's trials, from the ledger, from an equal earlier trial, or by running them."""
-    scores = {_key(row["values"]): row for row in earlier if row["status"] == "completed"}
+    scores = {_key(row["values"]): row for row in _completed(earlier)}
     rows: list[Row | None] = [None] * len(trials)
     to_run: list[tuple[int, Proposal]] = []
     for i, trial in enumerate(trials):

@@ -27,7 +27,9 @@ NO_ZONE, NAIVE, AWARE = range(3)  # whether it names a zone; unreadable ones do 
 _ZONE = r"[0-9][Tt ].*[Zz+-]"  # after the time of day, of which, as of an offset, pandas takes a single digit too
 _ZONE_AS_TEXT = r"(?<!%)(?:Z|z|UTC|GMT)$|(?:(?<=%[HIMSfp])|(?<=[:.0-9][0-9]{2})) ?[+-][0-9]{2}(?::?[0-9]{2})?$"
 _EXAMPLE = "use one such as '%Y-%m-%d %H:%M'"
-_EARLIEST, _LATEST = pd.Timestamp(1, 1, 2), pd.Timestamp(9999, 12, 31)
+_EARLIEST, _LATEST = pd.Timestamp(1, 1, 2), pd.Timestamp(9999, 12, 31)  # a day inside, as zones differ
+# What pandas raises of times beyond these years; the last one where a zone is to be put on them.
+OUT_OF_CALENDAR = (ValueError, OverflowError, NotImplementedError)
 _MOVING = ("now", "today")  # pandas reads them as the present, so that a file would mean another time each day
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0*)?$"
 
@@ -286,6 +288,24 @@ def grid_time_of(value: str | int, *, timezone: str | None, frequency: Frequency
     if times.state[0] != OK or (times.zone[0] == AWARE and timezone is None):
         return None
     return int(times.grid[0])
+
+
+def leaves_calendar(last: np.datetime64, *, freq: str | int, steps: int) -> bool:
+    """Whether steps after a grid time reach beyond the years that timestamps know.
+
+    Args:
+        last: the time; of a whole-numbered `freq` anything, as numbers have no calendar.
+        freq: as `data.freq`.
+        steps: how many.
+    """
+    frequency = parse_frequency(freq)
+    if frequency.whole_numbered:
+        return False
+    try:
+        end = frequency.after(int(last.astype("datetime64[us]").view(np.int64)), steps)
+    except OUT_OF_CALENDAR:
+        return True
+    return end >= int(_LATEST.as_unit("us").asm8.view(np.int64))
 
 
 def to_user_time(ds: pd.Series, *, freq: str | int, timezone: str | None) -> pd.Series:

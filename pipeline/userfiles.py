@@ -18,7 +18,7 @@ from pipeline.params import DataParams, RepairParams
 from pipeline.sources import read_source
 from pipeline.storage import replacing
 
-SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")  # which are not read
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")  # which are not read
 _OUTPUTS = [".csv", ".csv.gz", ".csv.zst", ".parquet"]
 _FORMATS = {".csv": "csv", ".csv.gz": "csv", ".csv.zst": "csv", ".parquet": "parquet", ".tsf": "tsf"}
 
@@ -168,5 +168,10 @@ def _ending(path: Path, known: list[str], argument: str) -> str:
     for ending in known:
         if path.name.lower().endswith(ending):
             return ending
-    mend = "save the spreadsheet as CSV" if path.suffix.lower() in SPREADSHEETS else "rename it"
+    mend = mend_ending(path.name, "rename it")
     raise GatecastError(f"{argument} ends with one of {', '.join(known)}. Received: {str(path)!r}; {mend}")
+
+
+def mend_ending(name: str, usual: str) -> str:
+    """What to do with a file whose name has an ending that is not read: something else with a spreadsheet."""
+    return "save the spreadsheet as CSV" if name.lower().endswith(_SPREADSHEETS) else usual

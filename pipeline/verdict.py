@@ -240,10 +240,9 @@ def _say_ranking(case: Case, result: Json) -> str:
 def _say_undecided(case: Case, result: Json) -> str:
     if case.obstacles:
         return f"Undecided: {'; '.join(case.obstacles)}."
-    if result["ci"] is None:
-        a, b = result["pair"]
-        return f"Undecided: the {case.rules.metric} of {a} cannot be told in percent of that of {b}: 0 or undefined."
     a, b = result["pair"]
+    if result["ci"] is None:
+        return f"Undecided: the {case.rules.metric} of {a} cannot be told in percent of that of {b}: 0 or undefined."
     text = (
         f"Undecided between {a} and {b}: {case.rules.metric} of {a} against {b} {_interval(result)}; "
         f"{_evidence(case)}{_correction(result)}."

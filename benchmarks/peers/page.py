@@ -147,7 +147,7 @@ def _linear(ours: Json, found: Sequence[Group]) -> str:
 
 
 def _clear(compared: Sequence[Contrast], stance: str) -> str:
-    if compared and all(one.interval is None for one in compared):
+    if all(one.interval is None for one in compared):
         return "none of them clearly, because theirs is of one seed"
     clear = sum(one.stance == stance for one in compared)
     return "all of them clearly" if clear == len(compared) else f"{clear or 'none'} of them clearly"

@@ -125,9 +125,9 @@ async def _prepare_json(raw: bytes, core: Core) -> tuple[_Options, Ready]:
     """Reads a small table that needs no repair at once, and all others in a thread, with the first to load pandas."""
     at_once = len(raw) <= SMALL and "pipeline.server.clean" in sys.modules
     options, read = _read_json(raw, core) if at_once else await core.in_thread(_read_json, raw, core)
-    return options, await core.in_thread(_prepare_tables, options, read, core.limits) if isinstance(
-        read, dict
-    ) else read
+    if isinstance(read, dict):
+        return options, await core.in_thread(_prepare_tables, options, read, core.limits)
+    return options, read
 
 
 def _read_json(raw: bytes, core: Core) -> tuple[_Options, Ready | dict[str, Any]]:

@@ -24,7 +24,7 @@ from pipeline.server.parquet_pages import unpacked_size
 from pipeline.server.ready import Ready, show_stamps
 from pipeline.server.request_errors import RequestError, echo, request_error_of
 from pipeline.sources import read_upload
-from pipeline.userfiles import SPREADSHEETS, data_of
+from pipeline.userfiles import data_of, mend_ending
 
 _UNPACKED = 16  # times a Parquet file may grow
 _TEXTS = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
@@ -150,7 +150,7 @@ def read_file(
     """
     form = {".csv": "csv", ".parquet": "parquet"}.get("." + name.lower().rpartition(".")[2])
     if form is None:
-        mend = "save the spreadsheet as CSV" if Path(name).suffix.lower() in SPREADSHEETS else "unpack or rename it"
+        mend = mend_ending(name, "unpack or rename it")
         told = f"{field}: a file that ends with .csv or .parquet is needed. Received: {echo(name)}; {mend}"
         raise RequestError(415, told, code="upload-format", field=field)
     try:

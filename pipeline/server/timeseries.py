@@ -179,6 +179,8 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
     """The timestamps of a series, as its model wants them."""
     import pandas as pd
 
+    from pipeline.timestamps import OUT_OF_CALENDAR
+
     columns = model.forecaster.meta["columns"]
     freq, zone, count = columns["freq"], columns["timezone"], len(one.series)
     _check_frequency(one.frequency, freq, f"{field}.frequency")
@@ -196,7 +198,7 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
     start = _start(one.start_timestamp, zone, f"{field}.start_timestamp")
     try:
         times = _range(start, freq, count)
-    except (ValueError, OverflowError, NotImplementedError) as error:
+    except OUT_OF_CALENDAR as error:
         told = f"{field}: {' '.join(str(error).split())}. Received: {count:,} values from {start}"
         raise RequestError(422, told, code="time-unparseable", field=f"{field}.start_timestamp") from None
     if times[-1].year > LAST_YEAR:
@@ -227,6 +229,8 @@ def _start(stamp: str | int, zone: str | None, field: str) -> pd.Timestamp:
     """The first timestamp in the zone of the data; of data without a zone, the clock's as it is written."""
     import pandas as pd
 
+    from pipeline.timestamps import OUT_OF_CALENDAR
+
     told = f"{field}: a timestamp of ISO 8601 is needed. Received: {echo(stamp)}"
     if not isinstance(stamp, str) or not _STAMP.fullmatch(stamp):
         raise RequestError(422, told, code="time-unparseable", field=field)
@@ -235,7 +239,7 @@ def _start(stamp: str | int, zone: str | None, field: str) -> pd.Timestamp:
         if zone is None:
             return start.tz_localize(None)
         return start.tz_convert(zone) if start.tzinfo else _local(start, zone, field)
-    except (ValueError, OverflowError, NotImplementedError):
+    except OUT_OF_CALENDAR:
         raise RequestError(422, told, code="time-unparseable", field=field) from None
 
 

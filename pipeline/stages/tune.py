@@ -63,8 +63,8 @@ def main() -> None:
 def run_round(
     pool: Workers, proposals: Sequence[Proposal], cell: str, params: Params, progress: Progress
 ) -> Iterator[tuple[int, Outcome]]:
-    """Runs the trials of a round in the pool; one that raises has failed, unless it says more of the machine than of
-    the trial: then the ledger, which is gone by later, must not remember it.
+    """Runs the trials of a round in the pool; one that raises has failed, unless that says more of the machine than of
+    the trial: the ledger, by which later runs go, must not remember it then.
 
     Raises:
         GatecastError: a trial's process died, or memory or disk ran out.
