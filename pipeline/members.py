@@ -21,6 +21,7 @@ def train_members(
     arguments: tuple[Any, ...],
     parallel: int,
     folder: Path,
+    usable: Callable[[Mapping[str, Any]], bool] = lambda _: True,
 ) -> list[dict[str, Any]]:
     """Trains a network per seed.
 
@@ -32,6 +33,7 @@ def train_members(
         arguments: of `initializer`.
         parallel: networks side by side.
         folder: of finished work.
+        usable: whether the network of a record of earlier work will do; if not, it is trained again.
 
     Returns:
         The records in the order of `calls`.
@@ -39,7 +41,11 @@ def train_members(
     Raises:
         GatecastError: a network could not be trained.
     """
-    records = {seed: read_json(path) for seed in calls if (path := folder / f"seed-{seed}.json").exists()}
+    paths = {seed: folder / f"seed-{seed}.json" for seed in calls}
+    records = {seed: read_json(path) for seed, path in paths.items() if path.exists()}
+    for seed in [seed for seed, record in records.items() if not usable(record)]:
+        paths[seed].unlink()
+        del records[seed]
     missing = [seed for seed in calls if seed not in records]
     progress = Progress(stage, "seed", total=len(calls), done=len(records))
     if missing:

@@ -11,8 +11,14 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-# Before TensorFlow is loaded: the bits of a trained network depend on the first.
-ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+# Before TensorFlow is loaded: the bits of a trained network depend on the first. Processes side by side share a GPU, of
+# which each would take nearly all memory at its start.
+ENVIRONMENT = {
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+}
 
 
 @contextmanager

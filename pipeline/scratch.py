@@ -70,8 +70,11 @@ def scratch(stage: str, *, inputs: Sequence[Path], values: Mapping[str, Any]) ->
         folder = ROOT / stage / _fingerprint(inputs, values)
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
+        shutil.rmtree(ROOT / f"{stage}.gone", ignore_errors=True)
         for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
-            shutil.rmtree(old)
+            # Elsewhere first, so that what a kill leaves of it is never taken for finished work.
+            gone = old.rename(ROOT / f"{stage}.gone")
+            shutil.rmtree(gone)
         yield folder
 
 

@@ -18,6 +18,7 @@ from pipeline.errors import GatecastError
 from pipeline.hparams import Hparams
 from pipeline.params import FloatRange, IntRange, SearchSpace, TuneParams
 from pipeline.quiet import loading
+from pipeline.storage import replacing
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -190,7 +191,8 @@ class Ledger:
         text = self._path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
-            self._path.write_text(whole, encoding="utf-8")
+            with replacing(self._path) as beside:
+                beside.write_text(whole, encoding="utf-8")
         return {row["trial"]: row for row in map(json.loads, whole.splitlines())}
 
     def append(self, row: Row) -> None:

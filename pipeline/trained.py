@@ -23,7 +23,7 @@ from pipeline.scratch import scratch
 from pipeline.series import Columns
 from pipeline.storage import replacing, sha256_of, write_json
 from pipeline.windows import FitSet, Windows
-from pipeline.worker import check_kernel, parity_rows, prepare, run_seed
+from pipeline.worker import parity_rows, prepare, run_seed, suits
 
 BATCHES = (1, 64)  # windows forecast at once when the bundle's latency is measured
 WARM_UP, REPEATS = 3, 30
@@ -63,9 +63,8 @@ def train_seeds(
             arguments=(source, params.compute.threads),
             parallel=params.train.parallel,
             folder=folder,
+            usable=lambda record: suits(record["kernel"], params.train),
         )
-        for record in records:  # of an earlier run too, which may have asked for less
-            check_kernel(record["kernel"], spec.cell, params.train)
         with replacing(out) as beside:
             beside.mkdir()
             save_model(beside, spec, records, params, fit, source=source, finished=folder)
@@ -97,7 +96,7 @@ def save_model(
         },
         out / "training.json",
     )
-    validated = Forecaster.from_graph(build_graph(spec, fitted, calibration), spec, {})
+    validated = Forecaster(build_graph(spec, fitted, calibration), spec, {})
     write_json(validation(validated, fit, params), out / "validation.json")
     save_ensemble(
         out,

@@ -51,8 +51,13 @@ def prepare_final(folder: Path, threads: int, test: Path, window: WindowParams) 
 def run_trial(
     cell: str, quantiles: tuple[float, ...], proposal: Proposal, patience: int, windows_per_epoch: int | None
 ) -> Outcome:
-    """Trains one proposal of the search and gives its validation loss."""
+    """Trains one proposal of the search and gives its validation loss.
+
+    Raises:
+        OSError: TensorFlow cannot go on, for want of memory or for its GPU.
+    """
     import keras
+    import tensorflow as tf
 
     from pipeline.training import NonFiniteLossError, fit_network
 
@@ -69,6 +74,10 @@ def run_trial(
         )
     except NonFiniteLossError as error:
         return Outcome(None, 0, None, str(error))
+    except tf.errors.InvalidArgumentError:
+        raise
+    except tf.errors.OpError as error:  # all others are of the machine, of its memory or a driver
+        raise OSError(str(error)) from None
     return Outcome(trained.val_loss, len(trained.epochs), trained.best_epoch, windows=trained.windows)
 
 
@@ -170,13 +179,18 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
+def suits(kernel: str, params: TrainParams) -> bool:
+    """Whether `train.require_cudnn` allows a network that was trained on these kernels."""
+    return kernel == "cudnn" or not params.require_cudnn
+
+
 def check_kernel(kernel: str, cell: str, params: TrainParams) -> None:
-    """Checks which kernels a network is trained on, or was.
+    """Checks which kernels a network is trained on.
 
     Raises:
         GatecastError: `train.require_cudnn` is set and they are not cuDNN's.
     """
-    if params.require_cudnn and kernel != "cudnn":
+    if not suits(kernel, params):
         raise GatecastError(
             f"train.require_cudnn is true, but {cell} runs on the {kernel} kernels here; TensorFlow sees no GPU, "
             "or the cell has no cuDNN kernel: install the gpu extra on a machine with a GPU, or set it to false"
@@ -188,10 +202,10 @@ def _kernel_of(spec: NetworkSpec) -> str:
     """Which kernels a network's recurrent layers run on; to trace it takes a second, and seeds share the answer."""
     import keras
 
-    from pipeline.network import SegmentNetwork, recurrent_kernel
+    from pipeline.network import SegmentNetwork, kernel_kind
 
     keras.backend.clear_session()
-    return recurrent_kernel(SegmentNetwork(spec))
+    return kernel_kind(SegmentNetwork(spec))
 
 
 def _rule(params: TrainParams, seed: int, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ What is expected of each data set is worked out with pandas alone.
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -188,10 +187,9 @@ def run(stage: str, *arguments: str) -> None:
     """Runs a stage's main in the current folder."""
     module = import_module(f"pipeline.stages.{stage}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [stage, *arguments])
         if hasattr(module, "workers"):
             patch.setattr(module, "workers", inline_pool)
-        module.main()
+        module.main(*arguments)
 
 
 def run_all(cells: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -265,10 +264,9 @@ def test_the_stage_evaluates_the_bundle_of_the_cell_named(tmp_path: Path, monkey
         return MeanForecaster(cell="lstm")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["evaluate", "lstm"])
     monkeypatch.setattr(stage, "load_params", lambda: params)
     monkeypatch.setattr("pipeline.stages.evaluate.Forecaster.load", load)
-    stage.main()
+    stage.main("lstm")
     assert loaded == [Path("models/trained/lstm")]
     assert "lstm-lo-95" in pd.read_parquet("models/evaluation/lstm.parquet")
     assert read_json(Path("models/evaluation/lstm.json"))["n_series"] == 3

@@ -121,7 +121,7 @@ def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     spec = SPECS[request.param]
     source = Source(folder, spec, {}, untrained(spec), offsets(spec))
     graph = build_graph(spec, [network_weights(network) for network in source.networks], source.calibration)
-    forecaster = Forecaster.from_graph(graph, spec, {})
+    forecaster = Forecaster(graph, spec, {})
     networks = [portable(network) for network in source.networks]
     save_saved_model(networks, source.calibration, folder / "model")
     save_litert(networks, source.calibration, folder / "model.tflite")
@@ -236,10 +236,9 @@ def write_trained(folder: Path, shops: Project) -> None:
 
 
 def run_export(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sys, "argv", ["stage", "lstm"])
     patch.setattr(stage, "load_params", params_of)
     patch.setattr(stage, "load_tensorflow", lambda threads: None)
-    stage.main()
+    stage.main("lstm")
 
 
 def test_the_stage_writes_what_serving_looks_for(project: Path) -> None:

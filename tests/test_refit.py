@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipeline.ensemble import load_weights
 from pipeline.forecaster import Forecaster
 from pipeline.network import load_network, network_weights
 from pipeline.onnx_graph import build_graph
+from pipeline.params import CalibrateParams, Params
 from pipeline.stages import final, train
 from pipeline.storage import read_json, sha256_of, write_json
 from pipeline.training import fit_network, refit_network
@@ -30,18 +30,17 @@ TRAINED, FINAL = Path("models/trained/gru"), Path("models/final/gru")
 Weights = Mapping[str, np.ndarray[Any, Any]]
 
 
-def run(project: Project, refit: str) -> None:
+def run(folder: Path, used: Params) -> None:
     """Runs train and final."""
-    write_json({"best": {"hparams": TUNED.to_json()}}, project.folder / "models/tuned/gru.json")
+    write_json({"best": {"hparams": TUNED.to_json()}}, folder / "models/tuned/gru.json")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project.folder)
-        patch.setattr(sys, "argv", ["stage", "gru"])
+        patch.chdir(folder)
         patch.setattr("pipeline.worker.load_tensorflow", lambda threads: None)
         for module in (trained, final):
             patch.setattr(module, "train_members", train_here)
         for stage in (train, final):
-            patch.setattr(stage, "load_params", lambda: params(refit))
-            stage.main()
+            patch.setattr(stage, "load_params", lambda: used)
+            stage.main("gru")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +55,11 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Project]:
         name: build_project(tmp_path_factory.mktemp(name), rows)
         for name, rows in (("none", frame), ("all", frame), ("other", other))
     }
-    run(built["none"], "none")
-    run(built["all"], "all")
+    run(built["none"].folder, params("none"))
+    run(built["all"].folder, params("all"))
     # What stage train keeps is good for the other one too, if it depends on the fit part alone.
     shutil.copytree(built["all"].folder / ".scratch/train-gru", built["other"].folder / ".scratch/train-gru")
-    run(built["other"], "all")
+    run(built["other"].folder, params("all"))
     return built
 
 
@@ -109,7 +108,7 @@ def test_what_is_measured_on_validation_has_not_seen_it_whatever_is_served(proje
     fitted = [load_weights(scratch / f"fitted-{seed}.npz") for seed in SEEDS]
     assert equal(fitted[0], served_weights(folders[0])[1])
     spec = project.fit.spec("gru", QUANTILES, TUNED)
-    forecaster = Forecaster.from_graph(build_graph(spec, fitted, calibration_of(project)), spec, {})
+    forecaster = Forecaster(build_graph(spec, fitted, calibration_of(project)), spec, {})
     assert trained.validation(forecaster, project.fit, params("all")) == read_json(folders[1] / "validation.json")
 
 
@@ -121,7 +120,7 @@ def test_a_bundle_is_made_of_its_networks_and_the_calibration_before_the_refit(
     loaded, windows = Forecaster.load(project.folder / kind), project.test.windows
     spec = project.fit.spec("gru", QUANTILES, TUNED)
     graph = build_graph(spec, list(served_weights(project.folder / kind).values()), calibration_of(project))
-    expected = Forecaster.from_graph(graph, spec, {}).predict_windows(windows)["forecast"]
+    expected = Forecaster(graph, spec, {}).predict_windows(windows)["forecast"]
     np.testing.assert_array_equal(loaded.predict_windows(windows)["forecast"], expected)
     assert calibration_of(project).shape == (WINDOW.horizon, len(QUANTILES))
     assert np.abs(calibration_of(project)).max() > 0
@@ -169,6 +168,22 @@ def test_without_a_final_training_there_is_a_note_alone(projects: dict[str, Proj
         "not-made.json": {"made": False, "why": "train.refit is none"}
     }
     shutil.copytree(projects["all"].folder, tmp_path / "copy")
-    run(replace(projects["all"], folder=tmp_path / "copy"), "fit")
+    run(tmp_path / "copy", params("fit"))
     assert [path.name for path in (tmp_path / "copy" / FINAL).iterdir()] == ["not-made.json"]
     assert sha256_of(tmp_path / "copy" / TRAINED) == sha256_of(projects["all"].folder / TRAINED)
+
+
+def test_without_calibration_the_networks_own_quantiles_are_served(
+    projects: dict[str, Project], tmp_path: Path
+) -> None:
+    project, plain = projects["none"], params("none").model_copy(update={"calibrate": CalibrateParams(method="none")})
+    shutil.copytree(project.folder, tmp_path / "plain")
+    run(tmp_path / "plain", plain)
+    loaded = Forecaster.load(tmp_path / "plain" / TRAINED)
+    windows = project.test.windows
+    found = loaded.predict_windows(windows, outputs=("forecast", "uncalibrated"))
+    np.testing.assert_array_equal(found["forecast"], found["uncalibrated"])
+    told = read_json(tmp_path / "plain" / TRAINED / "training.json")
+    assert (told["calibration"], told["calibration_share"], loaded.meta["calibrated"]) == (None, 0.0, False)
+    calibrated = Forecaster.load(project.folder / TRAINED).predict_windows(windows)["forecast"]
+    assert np.abs(calibrated - found["forecast"]).max() > 1e-3

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from panels import SEASON, WINDOW, save
 
 from pipeline.errors import GatecastError
 from pipeline.executor import WorkerDiedError
-from pipeline.params import IntRange, SearchSpace, TuneParams, load_params
+from pipeline.params import EvaluateParams, IntRange, SearchSpace, TuneParams, load_params
 from pipeline.progress import Progress
 from pipeline.search import Ledger, Outcome, Proposal, Row, fit_space, hparams_of, search, summarise, trial_seed
 from pipeline.stages import tune
+from pipeline.storage import read_json
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = load_params(ROOT / "params.yaml").tune
@@ -233,7 +237,9 @@ class Pool:
             yield i, self._error if i else Outcome(0.5, 1, 1, windows=len(call))
 
 
-@pytest.mark.parametrize("error", [WorkerDiedError("killed"), MemoryError("no more"), OSError("no space left")])
+@pytest.mark.parametrize(
+    "error", [WorkerDiedError("killed"), MemoryError("no more"), OSError("no space left"), ImportError("libcudnn")]
+)
 def test_what_the_machine_does_to_a_trial_is_never_remembered_of_it(error: Exception, tmp_path: Path) -> None:
     params, ledger = load_params(ROOT / "params.yaml"), Ledger(tmp_path / "ledger")
     trials = partial(
@@ -324,3 +330,34 @@ def test_segments_that_are_all_too_long_are_told_with_their_lengths() -> None:
 def test_other_words_for_segment_lengths_are_refused(choice: str) -> None:
     with pytest.raises(ValueError, match="segment_length"):
         SearchSpace.model_validate_json(json.dumps(SPACE.model_dump(mode="json") | {"segment_length": [choice]}))
+
+
+@pytest.mark.parametrize(("lowest", "transforms"), [(-1.0, {"none"}), (0.0, {"none", "log1p"})])
+def test_the_stage_searches_what_the_data_leaves_of_the_space(
+    lowest: float, transforms: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    series = [np.concatenate([[lowest], np.arange(1.0, 90.0) % 7])]
+    save(series, Path("data/windows"))
+    base = load_params(ROOT / "params.yaml")
+    tuning = base.tune.model_copy(update={"max_trials": 12, "algorithm": "random"})
+    params = base.model_copy(
+        update={"tune": tuning, "window": WINDOW, "evaluate": EvaluateParams(season_length=SEASON)}
+    )
+    lab = Lab()
+
+    class Processes:
+        def map(self, _: Any, calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Outcome]]:
+            assert [(call[0], call[1], *call[3:]) for call in calls] == [
+                ("gru", params.quantiles, tuning.patience, tuning.windows_per_epoch)
+            ] * len(calls)
+            return lab.run_round([call[2] for call in calls])
+
+    monkeypatch.setattr(tune, "workers", lambda *_, **__: nullcontext(Processes()))
+    monkeypatch.setattr(tune, "load_params", lambda: params)
+    tune.main("gru")
+    found = read_json(Path("models/tuned/gru.json"))
+    assert {row["values"]["transform"] for row in found["trials"]} == transforms
+    assert {row["values"]["identity"] for row in found["trials"]} == {"none"}  # of a single series
+    assert {row["values"]["segment_length"] for row in found["trials"]} == {SEASON}
+    assert found["best"]["score"] == min(row["score"] for row in found["trials"])

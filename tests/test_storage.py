@@ -21,6 +21,18 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
 
 
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(folder: bool, tmp_path: Path) -> None:
+    left = tmp_path / f".out.{os.getpid()}.partial"
+    if folder:
+        (left / "half").mkdir(parents=True)
+    else:
+        left.write_text("half")
+    with replacing(tmp_path / "out") as beside:
+        beside.mkdir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out"]
+
+
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with replacing(target) as beside:
@@ -77,6 +89,27 @@ def test_old_scratch_is_thrown_away_and_the_latest_kept(tmp_path: Path, monkeypa
     left = {path.name for path in (tmp_path / ".scratch" / "stage").iterdir()}
     assert len(left) == KEPT
     assert names[-1] in left
+
+
+def test_scratch_that_was_half_thrown_away_is_never_taken_for_finished_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [folder_of({"a": i}) for i in range(KEPT)]
+    for i, name in enumerate(names):
+        (tmp_path / ".scratch" / "stage" / name / "seed-1.json").touch()
+        os.utime(tmp_path / ".scratch" / "stage" / name, (i, i))
+
+    def killed(path: Path, **_: Any) -> None:
+        if path.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", killed)
+        folder_of({"a": KEPT})
+    left = {path.name for path in (tmp_path / ".scratch" / "stage").iterdir()}
+    assert left == {*names[1:], folder_of({"a": KEPT})}
+    assert not (tmp_path / ".scratch" / "stage.gone").exists()
 
 
 def hold(started: Any, let_go: Any) -> None:

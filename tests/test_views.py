@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -110,15 +109,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         patch.setattr(trained, "train_members", train_here)
         for stage in (train, train_view, evaluate_view):
             patch.setattr(stage, "load_params", lambda: used)
-        patch.setattr(sys, "argv", ["stage", "gru"])
-        train.main()
+        train.main("gru")
         shutil.move("data/windows/test", "aside")  # what trains has to do without
-        patch.setattr(sys, "argv", ["stage", "equal_parameters"])
-        train_view.main()
+        train_view.main("equal_parameters")
         shutil.move("aside", "data/windows/test")
         for cell in used.cells:
-            patch.setattr(sys, "argv", ["stage", "equal_parameters", cell])
-            evaluate_view.main()
+            evaluate_view.main("equal_parameters", cell)
     return built
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
@@ -13,13 +14,22 @@ from pipeline.errors import GatecastError
 
 LOG = Path(".scratch/gatecast.log")  # one line per event, of all stages and runs
 RESTORE = (
-    "Mend it and run `dvc repro` again. Outputs of an earlier run, which DVC removed before this one: `dvc checkout` "
-    "brings them back, and `git restore` those metrics that git keeps."
+    "Mend it and run `dvc repro` again. DVC has removed outputs of the earlier run: `dvc checkout` brings them back, "
+    "and `git restore` the metrics that git keeps."
 )
 
 
-def run_stage(main: Callable[[], None]) -> None:
-    """Runs a stage's main; a mistake of the user's ends it with one line and exit code 1."""
+def run_stage(main: Callable[..., None]) -> None:
+    """Runs a stage's main with the arguments of the command; a mistake of the user's ends it with one line and exit
+    code 1.
+    """
+    arguments, expected = sys.argv[1:], [name.upper() for name in inspect.signature(main).parameters]
+    if {"-h", "--help"} & set(arguments):
+        print(inspect.getdoc(inspect.getmodule(main)))
+        return
+    if len(arguments) != len(expected):
+        told = f"the stage takes {' '.join(expected) or 'no arguments'}. Received: {' '.join(arguments) or 'none'}"
+        raise SystemExit(f"error: {told}; `dvc repro` runs it as dvc.yaml says")
     LOG.parent.mkdir(exist_ok=True)
     terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(LOG, encoding="utf-8")
     terminal.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -27,7 +37,7 @@ def run_stage(main: Callable[[], None]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[terminal, file])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stage that is ended ends as one interrupted
     try:
-        main()
+        main(*arguments)
     except GatecastError as error:
         file.handle(logging.makeLogRecord({"levelname": "ERROR", "msg": str(error)}))
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,5 @@
-"""Stage evaluate: data/windows/test and a cell's bundle -> models/evaluation/{cell}.*; the argument is the cell."""
+"""Stage evaluate: data/windows/test and a cell's bundle -> models/evaluation/{cell}.*."""
 
-import sys
 from pathlib import Path
 
 from pipeline.evaluation import evaluate_forecaster, save_evaluation
@@ -10,9 +9,8 @@ from pipeline.stages import run_stage
 from pipeline.windows import load_test
 
 
-def main() -> None:
+def main(cell: str) -> None:
     params = load_params()
-    cell = sys.argv[1]
     forecaster = Forecaster.load(Path("models/trained") / cell)
     test = load_test(Path("data/windows/test"))
     evaluation = evaluate_forecaster(forecaster, test, season_length=params.evaluate.season_length)

@@ -1,6 +1,5 @@
 """Stage evaluate_view@{view}-{cell}: a fair view's network and its losses -> models/evaluation/view-*."""
 
-import sys
 from pathlib import Path
 
 from pipeline.cost import describe_cost
@@ -13,8 +12,8 @@ from pipeline.storage import write_json
 from pipeline.windows import load_test
 
 
-def main() -> None:
-    params, view, cell = load_params(), sys.argv[1], sys.argv[2]
+def main(view: str, cell: str) -> None:
+    params = load_params()
     forecaster = Forecaster.load(Path("models/views") / view / cell)
     test = load_test(Path("data/windows/test"))
     evaluation = evaluate_forecaster(forecaster, test, season_length=params.evaluate.season_length)

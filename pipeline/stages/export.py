@@ -1,7 +1,6 @@
 """Stage export@{cell}: the networks of models/trained in the formats of other runtimes -> models/export/{cell}/."""
 
 import logging
-import sys
 from pathlib import Path
 
 from pipeline.params import load_params
@@ -10,8 +9,8 @@ from pipeline.stages import run_stage
 from pipeline.windows import load_fit
 
 
-def main() -> None:
-    params, cell = load_params(), sys.argv[1]
+def main(cell: str) -> None:
+    params = load_params()
     load_tensorflow(params.compute.threads)
     logging.getLogger("absl").setLevel(logging.WARNING)  # it tells of names in the graph that nobody sees
     from pipeline.export.building import export_bundle

@@ -3,11 +3,11 @@
 They are for serving alone: no part of the data is left to evaluate them on, and the bundle says so.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.bundle import DESCRIPTION
 from pipeline.ensemble import save_ensemble
 from pipeline.forecaster import Forecaster
 from pipeline.lineage import describe_data
@@ -17,13 +17,13 @@ from pipeline.scratch import scratch
 from pipeline.stages import run_stage
 from pipeline.storage import read_json, replacing, sha256_of, write_json
 from pipeline.windows import load_everything, load_test
-from pipeline.worker import check_kernel, parity_rows, prepare_final, run_final
+from pipeline.worker import parity_rows, prepare_final, run_final, suits
 
 FIT, TEST = Path("data/windows/fit"), Path("data/windows/test")
 
 
-def main() -> None:
-    params, cell = load_params(), sys.argv[1]
+def main(cell: str) -> None:
+    params = load_params()
     out = Path(f"models/final/{cell}")
     if params.train.refit != "all":
         with replacing(out) as beside:
@@ -46,9 +46,8 @@ def main() -> None:
             arguments=(FIT, params.compute.threads, TEST, params.window),
             parallel=params.train.parallel,
             folder=folder,
+            usable=lambda record: suits(record["kernel"], params.train),
         )
-        for record in records:  # of an earlier run too, which may have asked for less
-            check_kernel(record["kernel"], spec.cell, params.train)
         calibration = training["calibration"]
         with replacing(out) as beside:
             beside.mkdir()
@@ -65,6 +64,7 @@ def main() -> None:
                     **describe_data(windows, test.ids, test.meta),
                     "data_sha256": sha256_of(TEST),
                     "params_sha256": evaluated.meta["params_sha256"],
+                    "trained_sha256": sha256_of(trained / DESCRIPTION),
                 },
                 inputs=windows.inputs(spec, parity_rows(windows)),
             )

@@ -1,6 +1,5 @@
 """Stage train@{cell}: the tuned network, once per seed, and the bundle of them all -> models/trained/{cell}/."""
 
-import sys
 from pathlib import Path
 
 from pipeline.hparams import Hparams
@@ -13,8 +12,8 @@ from pipeline.windows import load_fit
 FIT = Path("data/windows/fit")
 
 
-def main() -> None:
-    params, cell = load_params(), sys.argv[1]
+def main(cell: str) -> None:
+    params = load_params()
     fit = load_fit(FIT)
     spec = fit.spec(cell, params.quantiles, Hparams(**read_json(Path(f"models/tuned/{cell}.json"))["best"]["hparams"]))
     timings = train_seeds(

@@ -1,6 +1,5 @@
 """Stage train_view@{view}: every cell's network in a fair view, trained as stage train does -> models/views/{view}/."""
 
-import sys
 from pathlib import Path
 
 from pipeline.hparams import Hparams
@@ -14,8 +13,8 @@ from pipeline.windows import load_fit
 FIT = Path("data/windows/fit")
 
 
-def main() -> None:
-    params, view = load_params(), sys.argv[1]
+def main(view: str) -> None:
+    params = load_params()
     fit = load_fit(FIT)
     found = {cell: read_json(Path(f"models/tuned/{cell}.json")) for cell in params.cells}
     tuned = {cell: fit.spec(cell, params.quantiles, Hparams(**f["best"]["hparams"])) for cell, f in found.items()}

@@ -1,6 +1,5 @@
 """Stage tune@{cell}: the search over windows of the fit part -> models/tuned/{cell}.json."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from pipeline.worker import prepare, run_trial
 FIT = Path("data/windows/fit")
 
 
-def main() -> None:
-    params, cell = load_params(), sys.argv[1]
+def main(cell: str) -> None:
+    params = load_params()
     tune, fit = params.tune, load_fit(FIT)
     space = fit_space(
         tune.space[cell],
@@ -67,14 +66,14 @@ def run_round(
     the trial: the ledger, by which later runs go, must not remember it then.
 
     Raises:
-        GatecastError: a trial's process died, or memory or disk ran out.
+        GatecastError: a trial's process died, or the machine lacks memory, disk, a library or its GPU.
     """
     tune = params.tune
     calls: list[tuple[Any, ...]] = [
         (cell, params.quantiles, proposal, tune.patience, tune.windows_per_epoch) for proposal in proposals
     ]
     for i, result in pool.map(run_trial, calls):
-        if isinstance(result, (WorkerDiedError, MemoryError, OSError)):
+        if isinstance(result, (WorkerDiedError, MemoryError, OSError, ImportError)):
             raise GatecastError(
                 f"tune@{cell}: trial {proposals[i].trial} could not be run: {describe(result)}. Finished trials are "
                 "kept; run again, where memory ran out with a lower tune.parallel or smaller networks in tune.space"
