@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -54,13 +54,13 @@ def choose_share(
     *,
     weights: Floats,
     independent: float,
-    blocks: Ints,
+    folds: Sequence[tuple[Bools, Bools]],
 ) -> float:
     """Finds how much of the offsets to apply: the share with the lowest pinball loss on blocks that were left out.
 
     Offsets of few windows, or of a time unlike the next, do harm: calibrated on one half of a year and measured on
     the other, whole offsets made the loss of ETTh1 at horizon 720 higher by up to 72 %. Each block is forecast with
-    the offsets of all others, times the share; where nothing is gained the share is 0, and the network's own
+    the offsets of others, times the share; where nothing is gained the share is 0, and the network's own
     quantiles stand. A loss in units of the window's scale says little of a window that hardly moves: on prices that
     stay for weeks such windows alone would choose offsets a hundred times as wide as the rest needs.
 
@@ -70,17 +70,16 @@ def choose_share(
         quantiles: [Q] likewise.
         weights: [N] what each window's loss counts for, as its scale in a unit that windows share.
         independent: as for `conformal_offsets`, of all windows.
-        blocks: [N] the block of each window.
+        folds: for each block which windows [N] are in it, and which others [N] its offsets come from.
 
     Returns:
-        One of `SHARES`; of equal ones the smallest, and 0 where there is one block only.
+        One of `SHARES`; of equal ones the smallest, and 0 where no block has others.
     """
     level = np.array(quantiles)
     losses = np.zeros(len(SHARES))
-    for block in np.unique(blocks):
-        inside = blocks == block
-        worth = independent * float(np.mean(~inside))
-        offsets = conformal_offsets(target_z[~inside], forecast_z[~inside], quantiles, independent=worth)
+    for inside, others in folds:
+        worth = independent * float(np.mean(others))
+        offsets = conformal_offsets(target_z[others], forecast_z[others], quantiles, independent=worth)
         error = target_z[inside][:, :, None] - forecast_z[inside]
         for i, share in enumerate(SHARES):
             moved = error - share * offsets

@@ -11,6 +11,7 @@ from pipeline.comparison import Comparison, View
 from pipeline.cost import describe_cost, multiply_accumulates
 from pipeline.evidence import measure_design
 from pipeline.metrics import rounded
+from pipeline.params import SERVED_BASELINE
 from pipeline.tables import format_figure
 from pipeline.verdict import Candidate, Case, Rules, compare_pairs, judge
 
@@ -33,18 +34,18 @@ def decide(
 
     Args:
         comparison: what is compared.
-        served: `best`, or the name of a cell.
+        served: `best`, a cell, or `ridge`.
         audit: what ingest counted and repaired.
         rope: relative differences up to this do not matter.
         step_size: steps between the cutoffs of the test part.
         independent_series: whether the series are declared to be independent.
 
     Returns:
-        A JSON object: what `verdict.judge` gives, and `schema`; `best_on_validation` and `served`, names of cells;
-        `metric`, which decides; `n_cutoffs` and `n_series` of the test part, those that can be compared; `seeds`;
-        `baseline`, the best on validation with its metric on both parts, whether it beats the best cell on
-        validation, and every cell's difference from it on the test part; `budget` of the searches; `views`; `audit`
-        of the data.
+        A JSON object: what `verdict.judge` gives, and `schema`; `best_on_validation`, a cell; `served`, a cell or
+        `ridge`; `models`, the bundles of this run; `metric`, which decides; `n_cutoffs` and `n_series` of the test
+        part, those that can be compared; `seeds`; `baseline`, the best on validation with its metric on both parts,
+        whether it beats the best cell on validation, and every cell's difference from it on the test part; `budget` of
+        the searches; `views`; `audit` of the data.
     """
     metric, ranked, baseline = comparison.metric, comparison.ranked, comparison.best_baseline
     best = ranked[0]
@@ -56,6 +57,7 @@ def decide(
         step_size=step_size,
         independent_series=independent_series,
     )
+    baseline_leads = baseline.validation[metric] < best.validation[metric]
     case = Case(
         candidates=[Candidate(cell.measured, multiply_accumulates(cell.facts.spec)) for cell in ranked],
         baseline=baseline.measured,
@@ -64,6 +66,7 @@ def decide(
         rules=Rules(metric, rope),
         seeds=min(len(cell.facts.seeds) for cell in comparison.cells),
         unequal=budget.why,
+        baseline_leads=baseline_leads,
     )
     found = judge(case)
     differences = found.pop("differences")
@@ -73,6 +76,7 @@ def decide(
             **found,
             "best_on_validation": best.name,
             "served": best.name if served == "best" else served,
+            "models": [*(cell.name for cell in comparison.cells), SERVED_BASELINE],
             "metric": metric,
             "n_cutoffs": design.n_cutoffs,
             "n_series": design.n_series,
@@ -81,7 +85,7 @@ def decide(
                 "name": baseline.name,
                 "validation": baseline.validation[metric],
                 "test": baseline.test[metric],
-                "beats_best_cell_on_validation": baseline.validation[metric] < best.validation[metric],
+                "beats_best_cell_on_validation": baseline_leads,
                 "differences": differences,
             },
             "budget": budget.to_json(),

@@ -16,11 +16,12 @@ from pipeline.errors import BundleError
 from pipeline.forecaster import Forecaster
 from pipeline.hparams import NetworkSpec
 from pipeline.onnx_graph import build_graph
-from pipeline.windows import Floats, Ints, Windows
+from pipeline.windows import Floats, Windows
 
 PARITY = 1e-5  # of the larger of the value and the window's standard deviation
 BLOCKS = 4  # of the validation part, each left out once to find how much calibration helps
 
+Bools = NDArray[np.bool_]
 Weights = Mapping[str, NDArray[Any]]
 
 
@@ -55,8 +56,8 @@ def save_ensemble(
         shutil.copyfile(finished / f"seed-{seed}.keras", out / f"seed-{seed}.keras")
     members = [load_weights(finished / f"seed-{seed}.npz") for seed in seeds]
     keras_forecasts = np.stack([np.load(finished / f"seed-{seed}.npy") for seed in seeds])
-    served = Forecaster.from_graph(build_graph(spec, members, calibration), spec, meta)
-    parity_error(served, keras_forecasts, inputs)
+    served = Forecaster(build_graph(spec, members, calibration), spec, meta)
+    check_parity(served, keras_forecasts, inputs)
     save_bundle(out, spec=spec, members=members, calibration=calibration, meta={**meta, "seeds": list(seeds)})
     return served
 
@@ -82,27 +83,42 @@ def calibrate(
         Offsets [H, Q], in units of each window's scale; and the share of the conformal ones that they are, as
         `choose_share` finds it.
     """
-    raw = Forecaster.from_graph(build_graph(spec, members, None), spec, {})
+    raw = Forecaster(build_graph(spec, members, None), spec, {})
     out = raw.predict_windows(windows, outputs=("uncalibrated", "location", "scale"))
     inside: Any = {"location": out["location"], "scale": out["scale"], "transform": spec.hparams.transform}
     target, forecast = (normalised(values, **inside) for values in (windows.targets(), out["uncalibrated"]))
-    worth, blocks = windows.independent(), blocks_of(windows)
+    worth, folds = windows.independent(), folds_of(windows)
     weights = scale_in_units(loss_scale[windows.series], **inside)
-    share = choose_share(target, forecast, spec.quantiles, weights=weights, independent=worth, blocks=blocks)
+    share = choose_share(target, forecast, spec.quantiles, weights=weights, independent=worth, folds=folds)
     return share * conformal_offsets(target, forecast, spec.quantiles, independent=worth), share
 
 
-def blocks_of(windows: Windows) -> Ints:
-    """The block [N] of each window: a stretch of time, or of series with too few cutoffs for that every fourth one."""
+def folds_of(windows: Windows) -> list[tuple[Bools, Bools]]:
+    """The windows [N] of each block, and those [N] that share no target with it.
+
+    A block is a stretch of the time of every series whose targets are as long as those of `BLOCKS` windows side by
+    side, and every so many-th one of the shorter series as a whole: in parts these would leave nothing apart.
+    """
+    positions, horizon = windows.positions, windows.horizon
     _, number, counts = np.unique(windows.series, return_inverse=True, return_counts=True)
-    rank = np.arange(len(windows)) - (np.cumsum(counts) - counts)[number]
-    count = counts[number]
-    blocks: Ints = np.where(count >= BLOCKS, rank * BLOCKS // count, number % BLOCKS)
-    return blocks
+    firsts = np.cumsum(counts) - counts
+    rank, count = np.arange(len(windows)) - firsts[number], counts[number]
+    span = positions[firsts + counts - 1] - positions[firsts]
+    long = (counts >= BLOCKS) & (span >= (BLOCKS - 1) * horizon)
+    blocks = np.where(long[number], rank * BLOCKS // count, number % BLOCKS)
+    folds = []
+    for block in np.unique(blocks):
+        inside = blocks == block
+        first, last = np.full(len(counts), positions.max() + 2 * horizon), np.full(len(counts), -2 * horizon)
+        np.minimum.at(first, number[inside], positions[inside])
+        np.maximum.at(last, number[inside], positions[inside])
+        apart = (positions <= first[number] - horizon) | (positions >= last[number] + horizon)
+        folds.append((inside, apart))
+    return folds
 
 
-def parity_error(forecaster: Forecaster, keras_forecasts: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> float:
-    """Largest difference between the bundle's members and Keras, relative to max(value, window's standard deviation).
+def check_parity(forecaster: Forecaster, keras_forecasts: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> None:
+    """Refuses a bundle whose members differ from Keras, relative to max(value, window's standard deviation).
 
     Args:
         forecaster: the bundle.
@@ -110,12 +126,12 @@ def parity_error(forecaster: Forecaster, keras_forecasts: NDArray[Any], inputs: 
         inputs: of N windows, as `Windows.inputs` gives them.
 
     Raises:
-        BundleError: it is above 1e-5.
+        BundleError: by more than 1e-5.
     """
     served = forecaster.predict_arrays(**inputs, outputs=("members",))["members"]
     contexts = np.where(inputs["observed"] > 0, inputs["history"], np.nan)
     size = np.maximum(np.abs(keras_forecasts), np.nanstd(contexts, axis=1)[None, :, None, None])
     error = float(np.max(np.abs(served - keras_forecasts) / np.where(size > 0, size, 1.0)))
     if not error <= PARITY:
-        raise BundleError(f"the bundle differs from Keras by {error:.2e} of the window's standard deviation")
-    return error
+        what = "the larger of the value and the window's standard deviation"
+        raise BundleError(f"the bundle differs from Keras by {error:.2e} of {what}, at most {PARITY:g} is allowed")

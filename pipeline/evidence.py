@@ -36,8 +36,8 @@ class Measured:
 
     Attributes:
         name: of the cell or the baseline.
-        windows: `forecast, unique_id, cutoff` and a column per metric, as `losses.Losses.windows`; the forecasts are
-            `ensemble` and every seed, or the baseline's name.
+        windows: `forecast, unique_id, cutoff, steps` and a column per metric, as `losses.Losses.windows`; the forecasts
+            are `ensemble` and every seed, or the baseline's name.
         horizon: `cutoff, step` and a column per metric: mean over series and networks; None for a baseline.
     """
 
@@ -77,40 +77,22 @@ class Measured:
 
     @staticmethod
     def _pivot(windows: pd.DataFrame, metric: str, by: str) -> Floats:
+        """Shares of the metric, whose sum is that of each series, or whose mean over time is that of all of them."""
+        series, known = [windows["forecast"], windows["unique_id"]], windows[windows[metric].notna()]
+        # A series counts each of its steps once, so that a window in which few are observed counts for little.
+        steps = windows["steps"].where(windows[metric].notna(), 0)
+        share = steps / steps.groupby(series, observed=True).transform("sum")
+        terms = windows[metric] * share
         if metric in SQUARED:
-            windows = windows.assign(**{metric: _terms_of_root(windows, metric)})
-        if by == "cutoff":
-            shares = windows.assign(**{metric: _shares_of_cutoffs(windows, metric)})
-            rows = shares.groupby(["forecast", by], sort=True, observed=True)[metric].sum(min_count=1)
-        else:
-            rows = windows.groupby(["forecast", by], sort=True, observed=True)[metric].mean()
+            # A large series must not decide by its squares. What a square x adds to the root of its series' mean m is
+            # x / (2 sqrt(m)) to first order, so that (m + x) / (2 sqrt(m)) has the root as its mean and the variance
+            # of the delta method.
+            m = terms.groupby(series, observed=True).transform("sum")
+            terms = ((m * share + terms) / (2 * np.sqrt(m))).where(m > 0, terms)
+        if by == "cutoff":  # every series counts as much as any other, however often it is defined
+            terms = terms * (known["cutoff"].nunique() / max(known["unique_id"].nunique(), 1))
+        rows = terms.groupby([windows["forecast"], windows[by]], sort=True, observed=True).sum(min_count=1)
         return rows.unstack(by).to_numpy(np.float64)
-
-
-def _shares_of_cutoffs(windows: pd.DataFrame, metric: str) -> Floats:
-    """Losses whose sums by cutoff have the metric as their mean: the mean over series of the mean of each.
-
-    The mean of each cutoff would count a series by its windows, and one that is often undefined for little.
-    """
-    known = windows[windows[metric].notna()]
-    held = windows.groupby(["forecast", "unique_id"], observed=True)[metric].transform("count").to_numpy(np.float64)
-    even = known["cutoff"].nunique() / max(known["unique_id"].nunique(), 1)
-    shares: Floats = windows[metric].to_numpy(np.float64) * (even / np.maximum(held, 1.0))
-    return shares
-
-
-def _terms_of_root(windows: pd.DataFrame, metric: str) -> Floats:
-    """Terms whose mean over the windows of a series is the root of their mean square.
-
-    A metric is that of each series first, so a large series must not decide by its squares. What a square x adds to
-    the root of its series' mean m is x / (2 sqrt(m)) to first order, so that (m + x) / (2 sqrt(m)) has the root as its
-    mean and the variance of the delta method.
-    """
-    squares = windows[metric]
-    means = squares.groupby([windows["forecast"], windows["unique_id"]], observed=True).transform("mean")
-    x, m = squares.to_numpy(np.float64), means.to_numpy(np.float64)
-    terms: Floats = np.divide(m + x, 2 * np.sqrt(m), out=0.0 * x, where=m > 0)
-    return terms
 
 
 @dataclass(frozen=True)
@@ -148,7 +130,7 @@ class Design:
     @property
     def horizons_worth(self) -> float:
         """Horizons that follow each other in the test part, as far as the shared cutoffs tell them apart."""
-        return len(self.shared) * min(1.0, self.step_size / self.horizon)
+        return len(self.shared) * min(self.horizon, self.step_size) / self.horizon
 
     @property
     def kind(self) -> str | None:
@@ -193,12 +175,12 @@ class Design:
         count, ways = len(self.shared), []
         why = "the series end at different times, so that no cutoff is shared by more than half of them"
         if self.shared:
-            cutoffs = math.ceil(HORIZONS_NEEDED / min(1.0, self.step_size / self.horizon))
+            cutoffs = math.ceil(HORIZONS_NEEDED * self.horizon / min(self.horizon, self.step_size))
             ways.append(f"a test part of {cutoffs} cutoffs")
             told = "1 cutoff is" if count == 1 else f"{count} cutoffs are"
             if self.in_shared < self.n_windows:
                 told = f"of the cutoffs that more than half of the series share, {told}"
-            worth = f"{self.horizons_worth:.2g} horizons' worth"
+            worth = f"{math.floor(10 * self.horizons_worth) / 10:g} horizons' worth"
             why = f"{told} {worth}, and below {HORIZONS_NEEDED} no test keeps its level"
         if self.n_series >= SERIES_NEEDED:
             ways.append("compare.independent_series: true if the series are independent of each other")

@@ -1,8 +1,11 @@
-"""What the intervals of a forecast are called, in Nixtla's convention."""
+"""What the intervals of a forecast are called, in Nixtla's convention, and when a value lies on their ends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def interval_levels(quantiles: Sequence[float]) -> list[str]:
@@ -31,3 +34,11 @@ def forecast_columns(model: str, quantiles: Sequence[float]) -> list[tuple[str, 
     low = [(f"{model}-lo-{level}", place) for place, level in enumerate(levels)]
     high = [(f"{model}-hi-{level}", last - place) for place, level in enumerate(levels)]
     return [(model, last // 2), *low, *reversed(high)]
+
+
+def snapped(forecast: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A forecast [N] with the actual value [N] in the place of what differs from it by rounding alone.
+
+    `log1p` and `expm1` give a constant back but for its last bits, which lie outside of an interval without width.
+    """
+    return np.where(np.isclose(forecast, y, rtol=1e-12, atol=0), y, forecast)

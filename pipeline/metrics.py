@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import GatecastError
-from pipeline.intervals import forecast_columns, interval_levels
+from pipeline.intervals import forecast_columns, interval_levels, snapped
 from pipeline.seasonal import seasonal_scales
 from pipeline.windows import Floats, Ints, Windows
 
@@ -170,7 +170,9 @@ def _measure_intervals(frame: pd.DataFrame, quantiles: Sequence[float]) -> dict[
     for level in interval_levels(quantiles):
         low, high = f"{_MODEL}-lo-{level}", f"{_MODEL}-hi-{level}"
         part_of_name: Any = level  # and no more than that, so 97.5 is as good as 95
-        errors[f"coverage_{level}"] = losses.coverage(frame, [_MODEL], part_of_name)[_MODEL].to_numpy()
+        ends = {end: snapped(frame[end].to_numpy(), frame["y"].to_numpy()) for end in (low, high)}
+        within = frame[["unique_id", "y"]].assign(**ends)
+        errors[f"coverage_{level}"] = losses.coverage(within, [_MODEL], part_of_name)[_MODEL].to_numpy()
         # The mean absolute difference of its two ends is an interval's width.
         errors[f"width_{level}"] = losses.mae(frame, [low], target_col=high)[low].to_numpy()
     return errors

@@ -80,6 +80,7 @@ class Case:
         rules: of the decision.
         seeds: networks of each cell.
         unequal: in words, why the cells' searches cannot be compared; empty where they can.
+        baseline_leads: whether the baseline's error on validation is lower than that of every cell.
     """
 
     candidates: Sequence[Candidate]
@@ -89,6 +90,7 @@ class Case:
     rules: Rules
     seeds: int
     unequal: Sequence[str] = field(default=())
+    baseline_leads: bool = False
 
     @property
     def obstacles(self) -> list[str]:
@@ -267,7 +269,7 @@ def _evidence(case: Case) -> str:
     if case.design.left_out > 0:
         told += f" that most series share (without {100 * case.design.left_out:.2g} % of the windows)"
     told += f", {case.seeds} seeds"
-    return f"{told}, taking it that {case.design.assumes}" if case.design.assumes else told
+    return f"{told}, assuming that {case.design.assumes}" if case.design.assumes else told
 
 
 def _correction(result: Json) -> str:
@@ -304,22 +306,22 @@ def _recommend(case: Case, verdict: str, cell: str | None) -> tuple[str, str]:
     if verdict == BETTER and cell is not None:
         (other,) = {c.name for c in case.candidates[:2]} - {cell}
         return cell, f"its expected error is lower than that of {other}"
+    served = f"; serve.cell: {SERVED_BASELINE} in params.yaml and `dvc repro` serve it"
+    how = served if case.baseline.name == SERVED_BASELINE else ""
     if verdict == NEITHER:
-        because = "which is simpler and was not beaten with an interval below 0"
-        if case.baseline.name == SERVED_BASELINE:
-            because += f"; serve.cell: {SERVED_BASELINE} in params.yaml serves it"
-        return case.baseline.name, because
+        return case.baseline.name, f"which is simpler and was not beaten with an interval below 0{how}"
+    if case.obstacles and case.baseline_leads:
+        return case.baseline.name, f"which is better on validation than every cell, as nothing else decides{how}"
     if verdict == EQUIVALENT:
         cheap, dear = sorted(case.candidates[:2], key=lambda candidate: candidate.work)
         if cheap.work == dear.work:
-            return best.name, "best on validation, as both cost the same"
+            return best.name, "the best cell on validation, as both cost the same"
         return cheap.name, (
             f"as a forecast of one network takes {format_figure(100 * (1 - cheap.work / dear.work))} % fewer "
             "multiply-accumulates"
         )
-    if verdict == SINGLE_CELL:
-        return best.name, "the only cell"
-    return best.name, "best on validation, as nothing else decides"
+    because = "the only cell" if verdict == SINGLE_CELL else "the best cell on validation, as nothing else decides"
+    return best.name, because
 
 
 def _needed(case: Case, difference: Difference, beside: Sequence[Difference]) -> Json:

@@ -160,7 +160,8 @@ def test_windows_that_repeat_each_other_count_as_often_as_they_are_independent()
 
 def share_of(target: Floats, forecast: Floats, blocks: NDArray[np.int64], weights: Floats | None = None) -> float:
     weights = np.ones(len(target)) if weights is None else weights
-    return choose_share(target, forecast, QUANTILES, weights=weights, independent=len(target), blocks=blocks)
+    folds = [(blocks == block, blocks != block) for block in np.unique(blocks)]
+    return choose_share(target, forecast, QUANTILES, weights=weights, independent=len(target), folds=folds)
 
 
 def test_where_every_block_agrees_that_intervals_are_too_narrow_the_whole_offset_is_applied() -> None:

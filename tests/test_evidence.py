@@ -28,7 +28,7 @@ def measured(days: list[list[int]], *, level: float = 1.0, number: int = 1, unsc
     shocks = 1 + 0.3 * np.abs(np.random.default_rng(0).standard_normal(len(ids)))
     kept = np.where(np.isin(ids, np.unique(ids)[len(days) - unscaled :]), np.nan, 1.0)
     frames = [
-        pd.DataFrame({"forecast": name, "unique_id": ids, "cutoff": when})
+        pd.DataFrame({"forecast": name, "unique_id": ids, "cutoff": when, "steps": 1 + np.arange(len(ids)) % 5})
         .assign(mase=kept * level * (shocks + 0.02 * rng.standard_normal(len(ids))))
         .sample(frac=1, random_state=1)
         for name in ("ensemble", *SEEDS)
@@ -99,7 +99,7 @@ def squared(sizes: list[float], number: int, networks: int = 1) -> Measured:
     rng = np.random.default_rng(number)
     names, days = [f"s{place}" for place in range(len(sizes))], np.arange(60).astype("timedelta64[D]")
     frames = [
-        pd.DataFrame({"forecast": str(seed), "unique_id": name, "cutoff": START + days}).assign(
+        pd.DataFrame({"forecast": str(seed), "unique_id": name, "cutoff": START + days, "steps": 4}).assign(
             rmse=(size * rng.standard_normal(60)) ** 2
         )
         for seed in range(networks)
@@ -201,7 +201,16 @@ def test_cutoffs_without_a_defined_loss_are_not_counted() -> None:
     assert measure_design(whole, **settings).kind == "over_time"
     design = measure_design(gap, **settings)
     assert (design.n_cutoffs, design.kind) == (48, None)
-    assert "48 cutoffs are 6.9 horizons' worth" in str(design.too_little)
+    assert "48 cutoffs are 6.8 horizons' worth" in str(design.too_little)
+
+
+@pytest.mark.parametrize(("cutoffs", "horizon", "step"), [(343, 49, 1), (686, 98, 1), (343, 196, 4), (721, 103, 1)])
+def test_seven_horizons_are_enough_whatever_their_quotients_round_to(cutoffs: int, horizon: int, step: int) -> None:
+    series = [[step * place for place in range(cutoffs)]]
+    assert design_of(series, horizon=horizon, step_size=step).kind == "over_time"
+    fewer = design_of([series[0][:-1]], horizon=horizon, step_size=step)
+    assert fewer.kind is None
+    assert f"a test part of {cutoffs} cutoffs would do" in str(fewer.too_little)
 
 
 def test_a_metric_that_is_nowhere_defined_decides_nothing() -> None:

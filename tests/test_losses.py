@@ -13,6 +13,7 @@ from panels import QUANTILES, SEASON, random_forecast, random_series, window
 
 from pipeline.errors import GatecastError
 from pipeline.evaluation import score_test
+from pipeline.evidence import Measured
 from pipeline.losses import METRICS, Losses, average_horizons, load_losses, measure_losses, save_losses, step_losses
 from pipeline.storage import sha256_of
 from pipeline.windows import Floats
@@ -93,12 +94,13 @@ def test_a_cutoffs_step_is_the_mean_of_a_loop_over_the_series_observed_there(see
 
 @few
 @given(seeds)
-def test_without_missing_values_means_over_windows_and_then_series_are_the_scores(seed: int) -> None:
-    test, forecast = random_case(seed, missing=0)
-    means = measure(test, forecast).windows.groupby("unique_id")[list(METRICS)].mean()
-    means[ROOTS] = np.sqrt(means[ROOTS])
+def test_what_the_verdict_compares_are_the_scores_however_many_targets_are_missing(seed: int) -> None:
+    test, forecast = random_case(seed, missing=0.4)
+    measured = Measured("gru", measure(test, forecast).windows.assign(forecast="11"))
     overall = score_test(test, forecast, quantiles=QUANTILES, season_length=SEASON).overall
-    assert means.mean().to_dict() == pytest.approx({name: overall[name] for name in METRICS})
+    expected = pytest.approx({name: overall[name] for name in METRICS})
+    assert {name: measured.error(name) for name in METRICS} == expected
+    assert {name: np.nanmean(measured.networks(name, by="cutoff")) for name in METRICS} == expected
 
 
 @few

@@ -203,6 +203,14 @@ def test_a_perfect_forecast_has_no_error_and_covers_all() -> None:
     assert score_case(test, perfect).overall == {**expected, "coverage_80": 1.0}
 
 
+@pytest.mark.parametrize("price", [0.01, 3.0, 9.99, 12.49, 1e6])
+def test_a_constant_is_covered_by_what_rounding_leaves_of_it(price: float) -> None:
+    _, test = window([np.full(90, price)])
+    forecast = np.full((len(test.windows), 5, len(QUANTILES)), np.expm1(np.log1p(price)))  # as of `transform: log1p`
+    assert score_case(test, forecast).overall["coverage_80"] == 1
+    assert score_case(test, forecast * (1 - 1e-9)).overall["coverage_80"] == 0
+
+
 @few
 @given(seeds)
 def test_the_order_of_the_windows_does_not_matter(seed: int) -> None:

@@ -68,6 +68,7 @@ def planted(
                 {
                     "forecast": forecast,
                     "unique_id": ids,
+                    "steps": 3,
                     "cutoff": FIRST + days.ravel() * DAY,
                     "mase": values.ravel(),
                     "rmse": values.ravel() ** 2,
@@ -209,9 +210,24 @@ def test_one_cell_that_beats_the_baseline_is_enough_for_a_verdict() -> None:
     assert (found["verdict"], found["cell"]) == ("better", "lstm")
 
 
+def test_where_nothing_can_be_decided_the_best_on_validation_is_recommended_baselines_among_them() -> None:
+    few = case(0.05, seeds=("11", "12", "13"))
+    found = judge(few)
+    assert (found["verdict"], found["recommended"]) == ("undecided", "lstm")
+    assert found["because"] == "the best cell on validation, as nothing else decides"
+    for candidates, verdict in ((few.candidates, "undecided"), (few.candidates[:1], "single_cell")):
+        found = judge(replace(few, candidates=candidates, baseline_leads=True))
+        assert (found["verdict"], found["recommended"]) == (verdict, "ridge")
+        assert found["because"].startswith(
+            "which is better on validation than every cell, as nothing else decides; serve"
+        )
+    # What the test part says with an interval stands.
+    assert judge(replace(case(0.05), baseline_leads=True))["recommended"] == "lstm"
+
+
 def test_a_recommended_baseline_says_how_it_is_served_where_it_can_be() -> None:
     found = case(baseline=0.8)
-    assert "serve.cell: ridge in params.yaml serves it." in judge(found)["words"]
+    assert "serve.cell: ridge in params.yaml and `dvc repro` serve it." in judge(found)["words"]
     naive = replace(found, baseline=replace(found.baseline, name="seasonal_naive"))
     assert judge(naive)["recommended"] == "seasonal_naive"
     assert "serve" not in judge(naive)["words"]

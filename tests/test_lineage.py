@@ -1,0 +1,30 @@
+"""What a bundle says of the data that its networks saw."""
+
+from __future__ import annotations
+
+import numpy as np
+from panels import WINDOW, random_series, window
+
+from pipeline.lineage import describe_data
+
+
+def test_ranges_are_of_what_lies_in_a_window_and_of_nothing_else() -> None:
+    series = random_series(np.random.default_rng(3))
+    series[2][-25:] += 1000  # in the validation and test parts alone
+    fit, _ = window(series)
+    windows = fit.train
+    seen = {
+        int(step)
+        for first in windows.positions
+        for step in range(first - WINDOW.context_length, first + WINDOW.horizon)
+        if np.isfinite(windows.values[step])
+    }
+    values = windows.values[sorted(seen)]
+    assert np.nanmax(windows.values) > 900 > values.max()
+    told = describe_data(windows, fit.ids, fit.meta)
+    expected = {"min": values.min(), "max": values.max()}
+    expected |= {"p01": np.quantile(values, 0.01), "p99": np.quantile(values, 0.99)}
+    assert told["value_range"] == expected
+    times = windows.covariates.ds[sorted(seen)]
+    assert told["training_range"] == {"start": str(times.min()), "end": str(times.max())}
+    assert (told["ids"], told["vocabularies"]["unique_id"]) == (["a", "b", "c"], ["a", "b", "c"])
