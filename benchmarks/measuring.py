@@ -122,7 +122,7 @@ def load_fitted(work: Path, cell: str) -> Forecaster:
             offsets = read_json(trained / "training.json")["calibration"]
             calibration = None if offsets is None else np.array(offsets)
             graph = build_graph(bundle.spec, [load_weights(file) for file in fitted], calibration)
-            return Forecaster.from_graph(graph, bundle.spec, bundle.meta)
+            return Forecaster(graph, bundle.spec, bundle.meta)
     raise GatecastError(
         f"{work / '.scratch'}: the {cell} networks from before the refit, the only ones that validation can measure, "
         "are not there; run without --measure-only"

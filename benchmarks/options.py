@@ -34,6 +34,7 @@ from pipeline.windows import FitSet, load_fit
 SEEDS = (1, 2)
 EPOCHS, PATIENCE = 20, 6
 TUNED = "as tuned"
+CELL = "gru"
 RESULTS = HERE / "results" / "options.json"
 LEFT_OUT = HERE / "results" / "left_out.json"
 PAGE = HERE / "OPTIONS.md"
@@ -43,7 +44,6 @@ def main() -> None:
     """Measures the choices on some data sets, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names()))
-    parser.add_argument("--cell", default="gru")
     parser.add_argument("--only", nargs="*", help="choices to measure, such as head=copy; all by default")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/.work"))
     parser.add_argument("--page", action="store_true", help="write the page alone")
@@ -52,7 +52,7 @@ def main() -> None:
     try:
         for name in args.names:
             check_finished(load_benchmark(name), args.work.resolve())
-            measured = measure_options(args.work.resolve() / name, args.cell, args.only)
+            measured = measure_options(args.work.resolve() / name, CELL, args.only)
             results[name] = {**with_earlier(measured, results.get(name)), **made()}
             write_json(results, RESULTS)
     except GatecastError as error:
@@ -163,7 +163,8 @@ def render_page(results: Json, left_out: Json) -> str:
             "Made by `python -m benchmarks.options`. Each row changes one choice of the tuned GRU and trains it again.",
             "The figures are the changes of the validation loss and of the validation MASE, each a mean over two",
             "seeds. Above zero the tuned choice is the better one. Two seeds differ by up to a few percent: small",
-            "changes mean nothing. Below zero the search, of few trials, has missed something.",
+            "changes mean nothing. Below zero the search, of few trials, has missed something. A dash is what was not",
+            "measured there; some choices are none of the search space any more.",
             "",
             align_rows(rows),
             "## Tried and left out",

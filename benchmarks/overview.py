@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.accuracy import RESULTS
 from benchmarks.benchmark import HERE, Benchmark, Json, load_benchmark, names
 from benchmarks.claims.catalogue import CLAIMS
+from benchmarks.options import TUNED
 from benchmarks.pages import save_page
 from benchmarks.report import TITLES
 from benchmarks.serving.figures import targets
@@ -26,8 +27,9 @@ INTRODUCTION = """\
 Every figure with the command that makes it and, where it was taken in one run, how long that took on the machine that
 the results name. Commands are run in the root of the repository after
 `pip install -c constraints.txt -e '.[benchmarks]'`; data is downloaded, or taken from the folder that `GATECAST_DATA`
-names. Results are kept in `results/`, work in `.work/`, where a run that was stopped goes on. This page is written by
-`python -m benchmarks.overview`.
+names. Results are kept in `results/`, work in `.work/`, where a run that was stopped goes on. Servers, training steps
+and peers are measured in environments of their own, which `uv` makes; what is served is what `dvc repro` left, and
+choices are measured on finished runs of `benchmarks.accuracy`. This page is written by `python -m benchmarks.overview`.
 """
 ACCURACY = """\
 ## Accuracy on public data
@@ -105,7 +107,8 @@ def _claims(found: Json) -> str:
 
 
 def _options(found: Json) -> str:
-    return f"{sum(len(of_set['options']) for of_set in found.values())} choices on {len(found)} data sets"
+    choices = sum(len(of_set["options"].keys() - {TUNED}) for of_set in found.values())
+    return f"{choices} choices on {len(found)} data sets"
 
 
 def _peers(found: Json) -> str:
@@ -128,16 +131,18 @@ def _panel(found: Json) -> str:
 
 
 OTHER = {
-    "servers beside each other": Measured("python -m benchmarks.serve", "serve", "SERVING.md", _serving),
+    "servers beside each other": Measured(
+        "python -m benchmarks.serve; python -m benchmarks.serve --soak 10", "serve", "SERVING.md", _serving
+    ),
     "how often a test is wrong": Measured(
         "python -m benchmarks.significance", "significance", "SIGNIFICANCE.md", _significance
     ),
-    "what is said of LSTM and GRU": Measured("python -m benchmarks.claims", "claims", "CLAIMS.md", _claims),
+    "what is said of LSTM and GRU": Measured("python -m benchmarks.claims --seeds 3", "claims", "CLAIMS.md", _claims),
     "what each choice of the search space is worth": Measured(
         "python -m benchmarks.options NAME...", "options", "OPTIONS.md", _options
     ),
     "where the time of a training step goes": Measured(
-        "python -m benchmarks.speed", "training", "TRAINING.md", _training
+        "python -m benchmarks.speed --rounds 4", "training", "TRAINING.md", _training
     ),
     "the default run beside an earlier commit's": Measured(
         "python -m benchmarks.speed.pipeline COMMIT", "pipeline", "TRAINING.md", _default_run

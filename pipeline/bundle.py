@@ -126,7 +126,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         spec = NetworkSpec.from_json(meta)
         expected = meta["files"][GRAPH]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{path} is incomplete: {error}; {_restore(folder)}") from None
     graph = _read(folder / GRAPH)
     received = hashlib.sha256(graph).hexdigest()

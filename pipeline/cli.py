@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +15,14 @@ from pipeline.errors import DataError, GatecastError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _TRAINED, _FINAL = Path("models/trained"), Path("models/final")
-_CELL = "lstm, gru, ridge, or best: the best cell on validation; else what serve.cell says"
+_CELL = "lstm, gru, ridge, or best: the best cell on validation; else what serve.cell said in the last `dvc repro`"
 
 _Comparison = Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")]
 _Models = Annotated[
     Path | None,
-    typer.Option(help=f"Folder of the models; else {_FINAL} where it holds the cell, and {_TRAINED} where not."),
+    typer.Option(
+        help=f"Folder of the models, or one bundle; else {_FINAL} where it holds the cell, and {_TRAINED} where not."
+    ),
 ]
 
 
@@ -66,20 +68,20 @@ def forecast(
     """
     with _errors_in_one_line():
         from pipeline.forecaster import Forecaster
-        from pipeline.userfiles import check_output, read_future, read_history, write_forecast
+        from pipeline.userfiles import check_output, one_character, read_future, read_history, write_forecast
 
         check_output(output, {"INPUT": source, "--future": future})
-        chosen = _chosen_cell(cell, comparison)
-        folder = find_model(models, chosen)
+        folder = find_model(models, cell, comparison)
         forecaster = Forecaster.load(folder, threads=threads)
-        options = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+        marks = {"delimiter": delimiter, "decimal": decimal}
+        options = {name: one_character(mark, f"--{name}") for name, mark in marks.items()} | {"encoding": encoding}
         history = read_history(source, forecaster.meta, **options)
         _check_future(future, forecaster.meta)
         ahead = None if future is None else read_future(future, forecaster.meta, history=history, **options)
         result = forecaster.forecast(history, future=ahead)
         write_forecast(result, output)
     _tell_unevaluated(folder, forecaster.meta)
-    by = _named(chosen, forecaster.meta)
+    by = _named(forecaster.meta["cell"], forecaster.meta)
     typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {by}")
 
 
@@ -98,7 +100,7 @@ def serve(
     cell: Annotated[
         str | None,
         typer.Option(
-            help=f"Who answers requests that name no model: {_CELL}, of several published ones none. Names will do."
+            help=f"Who answers requests that name no model: {_CELL}; of several published ones none. Or a name."
         ),
     ] = None,
     comparison: _Comparison = Path("models/comparison"),
@@ -119,7 +121,9 @@ def serve(
         root = models or _TRAINED
         bundles = find_bundles(root)
         if models is None:
-            bundles = {name: find_model(None, name) for name in bundles}
+            for name in (left := _left_over(comparison)):
+                typer.echo(f"{_TRAINED / name}: left by an earlier run with other cells, not served", err=True)
+            bundles = {name: _latest(name) for name in bundles if name not in left}
         folders = bundles or {name: root / name / str(found[-1]) for name, found in list_published(root).items()}
         default = _default_model(folders, cell, comparison) if bundles or cell else None
 
@@ -170,7 +174,7 @@ def publish(
     with _errors_in_one_line():
         from pipeline.server.versions import publish_bundle
 
-        folder = find_model(models, _chosen_cell(cell, comparison))
+        folder = find_model(models, cell, comparison)
         place = publish_bundle(folder, to, name=name)
         meta = _meta_of(place / "forecaster.json")
     _tell_unevaluated(folder, meta)
@@ -196,27 +200,65 @@ def _errors_in_one_line() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def find_model(models: Path | None, cell: str) -> Path:
+def find_model(models: Path | None, cell: str | None, comparison: Path) -> Path:
     """Finds the bundle to forecast with.
 
     Args:
-        models: the folder of the models that the user named; None for the default: the model of all data, where
-            there is one, else the evaluated one.
-        cell: key of `CELLS`, or `ridge`.
+        models: the folder of the models that the user named, or a bundle; None for the default: the model of all data,
+            where there is one, else the evaluated one.
+        cell: key of `CELLS`, `ridge` or `best`; None for what `serve.cell` says.
+        comparison: the folder of verdict.json.
 
     Returns:
         The bundle's folder.
 
     Raises:
-        GatecastError: the cell is not among those trained.
+        GatecastError: the cell is not among those trained, or was not in the last run.
     """
-    if models is None:
-        models = _FINAL if (_FINAL / cell / "forecaster.json").exists() else _TRAINED
-    trained = {path.parent.name: path for path in sorted(models.glob("*/forecaster.json"))}
-    if trained and cell not in trained:
+    if models is not None and (models / "forecaster.json").is_file():
+        held = str(_meta_of(models / "forecaster.json").get("cell"))
+        if cell not in {None, held} and (wanted := _chosen_cell(cell, comparison)) != held:
+            raise GatecastError(f"--cell: {models} is a model of {held}. Received: {wanted}; leave --cell out")
+        return models
+    chosen = _chosen_cell(cell, comparison)
+    if models is None and chosen in _left_over(comparison):
+        told = f"{_TRAINED / chosen} was left by an earlier run with other cells"
+        raise GatecastError(f"{told}; add {chosen} to cells and run `dvc repro`, or take it by --models {_TRAINED}")
+    folder = _latest(chosen) if models is None else models / chosen
+    trained = {path.parent.name: path for path in sorted(folder.parent.glob("*/forecaster.json"))}
+    if trained and chosen not in trained:
         names = ", ".join(_named(name, _meta_of(path)) for name, path in trained.items())
-        raise GatecastError(f"{models} has no cell {cell}. Trained: {names}; name one of them with --cell")
-    return models / cell
+        raise GatecastError(f"{folder.parent} has no cell {chosen}. Trained: {names}; name one of them with --cell")
+    if not trained and models is not None:
+        raise GatecastError(f"--models: {models} holds no bundle; name a bundle, or a folder such as {_TRAINED}")
+    return folder
+
+
+def _latest(cell: str) -> Path:
+    """The model of all data, unless there is none or it goes back to another than the trained one."""
+    from pipeline.storage import sha256_of
+
+    trained, final = (folder / cell / "forecaster.json" for folder in (_TRAINED, _FINAL))
+    if not final.exists():
+        return trained.parent
+    if trained.exists() and _meta_of(final).get("trained_sha256") not in {None, sha256_of(trained)}:
+        typer.echo(
+            f"{final.parent}: made of an earlier {trained.parent}, not used; `dvc repro` makes it anew", err=True
+        )
+        return trained.parent
+    return final.parent
+
+
+def _left_over(comparison: Path) -> Sequence[str]:
+    """The bundles that are not of the last run, as DVC keeps the outputs of cells that are struck from params.yaml."""
+    from pipeline.storage import read_json
+
+    try:
+        models = frozenset(read_json(comparison / "verdict.json")["models"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    found = {path.parent.name for path in _TRAINED.glob("*/forecaster.json")}
+    return sorted(found - models)
 
 
 def _meta_of(description: Path) -> Mapping[str, Any]:

@@ -19,8 +19,6 @@ from pipeline.metrics import to_csv
 from pipeline.storage import read_json, replacing, write_json
 from pipeline.tables import align_rows
 
-BASELINES = ("seasonal_naive", "seasonal_drift", "ridge")
-
 Json = Mapping[str, Any]
 
 
@@ -249,7 +247,8 @@ def render_results(evaluations: Mapping[str, Json]) -> str:
         A Markdown table of the cells and then the baselines, in their usual order.
     """
     entries = {cell: evaluations[cell] for cell in CELLS if cell in evaluations}
-    entries |= {name: evaluations["baselines"][name] for name in BASELINES if "baselines" in evaluations}
+    if baselines := evaluations.get("baselines"):
+        entries |= {name: baselines[name] for name in baselines["validation"]}
     header = ["model", "MASE", "MASE of single networks", "sMAPE", "scaled CRPS", "80 % coverage"]
     return align_rows([header, *(_result_row(name, entry) for name, entry in entries.items())])
 
@@ -301,7 +300,7 @@ def _load_baselines(folder: Path) -> list[Entry]:
             steps=steps[steps["forecast"] == name],
             measured=Measured(name, losses[losses["forecast"] == name]),
         )
-        for name in BASELINES
+        for name in metrics["validation"]
     ]
 
 

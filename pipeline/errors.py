@@ -23,4 +23,4 @@ class DataError(GatecastError):
 
 
 class BundleError(GatecastError):
-    """A served bundle that is missing, incomplete or altered."""
+    """A bundle or an export that is missing, incomplete or altered, or does not forecast what it should."""

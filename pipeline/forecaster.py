@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipeline.bundle import is_evaluated, load_bundle, save_bundle
+from pipeline.bundle import DESCRIPTION, is_evaluated, load_bundle
 from pipeline.covariates import encode_history
 from pipeline.errors import BundleError, DataError, GatecastError
 from pipeline.hparams import UNKNOWN, NetworkSpec
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pipeline.params import RepairParams
     from pipeline.series import Columns, Panel
     from pipeline.windows import Windows
-
-__all__ = ["Forecaster", "save_bundle"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -76,18 +74,26 @@ class Forecaster:
         """
         bundle = load_bundle(Path(folder))
         try:
-            return cls(bundle.graph, bundle.spec, bundle.meta, threads=threads)
+            made = cls(bundle.graph, bundle.spec, bundle.meta, threads=threads)
         except Exception as error:  # ONNX Runtime has an exception of its own for each of its states
             cause = " ".join(str(error).split())
             raise BundleError(
                 f"{folder}: onnxruntime {onnxruntime.__version__} cannot run its graph ({cause}); install the version "
                 "that constraints.txt has, or make the bundle again"
             ) from None
+        made._check_graph(Path(folder))
+        return made
 
-    @classmethod
-    def from_graph(cls, graph: bytes, spec: NetworkSpec, meta: Mapping[str, Any], *, threads: int = 1) -> Forecaster:
-        """Makes a forecaster of a graph that is not saved (yet); see the class for the arguments."""
-        return cls(graph, spec, meta, threads=threads)
+    def _check_graph(self, folder: Path) -> None:
+        """Refuses a description whose lengths are not those of the graph, which alone has a hash."""
+        told = {"history": [self.spec.context_length], "forecast": [self.spec.horizon, len(self.quantiles)]}
+        given = {value.name: value.shape[1:] for value in (*self._session.get_inputs(), *self._session.get_outputs())}
+        for name, shape in told.items():
+            if given.get(name) != shape:
+                raise BundleError(
+                    f"{folder / DESCRIPTION} was altered: the graph has {name} [N, {_listed(given.get(name))}]. "
+                    f"Received: [N, {_listed(shape)}]; bring the bundle back, or make it again"
+                )
 
     @property
     def evaluated(self) -> bool:
@@ -462,6 +468,10 @@ class _Contexts:
         return pd.DataFrame(columns | {name: value.ravel() for name, value in values.items()})
 
 
+def _listed(shape: Sequence[int] | None) -> str:
+    return ", ".join(map(str, shape or ()))
+
+
 def _check_windows(history: Floats, observed: NDArray[np.float32], spec: NetworkSpec) -> None:
     if history.ndim != 2 or history.shape[1] != spec.context_length or history.shape != observed.shape:
         raise GatecastError(
@@ -497,8 +507,9 @@ def _beside(given: Mapping[str, NDArray[Any] | None], n: int, spec: NetworkSpec)
         array = np.ascontiguousarray(unknown if value is None else value, dtype=kind)
         if array.shape != wanted[name]:
             raise GatecastError(f"{name}: shape {list(wanted[name])} is needed. Received: {list(array.shape)}")
-        if np.isinf(array).any():
-            raise GatecastError(f"{name}: numbers, or NaN where missing, are needed. Received: an infinity")
+        if (np.abs(array) > np.finfo(np.float32).max).any():  # an infinity too
+            largest = np.nanmax(np.abs(array))
+            raise GatecastError(f"{name}: numbers of float32, or NaN where missing, are needed. Received: {largest:g}")
         if name == "static_cat":
             array = np.where((array < 0) | (array > np.array(spec.inputs.categories)), UNKNOWN, array)
         arrays[name] = array

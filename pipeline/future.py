@@ -132,7 +132,8 @@ def _cells(steps: Int64s, owners: Int64s, times: Times, source: Source) -> _Cell
 
 def _one_per_step(cells: _Cells, values: Floats, steps: Int64s, source: Source) -> pd.DataFrame:
     """The covariates [., K] of every step that has a row, the index telling which; settles rows that differ."""
-    table = pd.DataFrame(values[cells.row], index=pd.Index(cells.step, name="step")).reset_index()
+    names = [f"covariate {place}" for place in range(values.shape[1])]
+    table = pd.DataFrame(values[cells.row], columns=names, index=pd.Index(cells.step, name="step")).reset_index()
     distinct = table.drop_duplicates()
     others = distinct.index[distinct.duplicated("step")].to_numpy()
 
@@ -148,8 +149,10 @@ def _one_per_step(cells: _Cells, values: Floats, steps: Int64s, source: Source) 
         count=len(np.unique(cells.row[others])),
     )
     if policy == "mean":
-        # Sorted, so that the order of the rows does not decide the last bits of the sum.
-        return distinct.sort_values(list(distinct.columns)).groupby("step").mean()
+        # Of each column its different values, as ingest has it; sorted, so that the order of the rows does not decide
+        # the last bits of the sum.
+        parts = [table[["step", name]].drop_duplicates().sort_values(["step", name]) for name in names]
+        return pd.concat([part.groupby("step").mean() for part in parts], axis=1)
     return table.drop_duplicates("step", keep="last" if policy == "last" else "first").set_index("step")
 
 

@@ -43,7 +43,7 @@ def save_linear_map(
     """
     spec = linear_spec(fit.train.context_length, fit.train.horizon, params.quantiles)
     graph = build_linear_graph(spec, linear, offsets)
-    check_parity(Forecaster.from_graph(graph, spec, {}), linear, offsets, fit.val)
+    check_parity(Forecaster(graph, spec, {}), linear, offsets, fit.val)
     columns = Columns.from_params(params.data)
     own = dataclasses.replace(
         columns, past_covariates=(), future_covariates=(), static_categorical=(), static_numeric=()

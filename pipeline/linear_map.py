@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.seasonal import fill_missing, latest_positions
-from pipeline.windows import Floats, Ints, Windows
+from pipeline.windows import Floats, Ints, Windows, draw_rows
 
 CHUNK = 8192  # windows materialised at once
 MAX_WINDOWS = 100_000  # training windows that the map is fitted on
@@ -54,7 +54,7 @@ def fit_linear_maps(
     Returns:
         One linear map per alpha.
     """
-    rows = _draw(len(windows))
+    rows = draw_rows(len(windows), MAX_WINDOWS)
     context_length, horizon = windows.context_length, windows.horizon
     total, mean = 0.0, np.zeros(context_length + horizon)
     products = np.zeros((context_length, context_length + horizon))
@@ -106,11 +106,3 @@ def _training_rows(windows: Windows, loss_scale: Floats, rows: Ints, season_leng
     weight = np.square(np.divide(scale[:, 0], unit, out=np.zeros(len(rows)), where=unit > 0))
     # The context is filled on its own first, for a forecast has no target to fill it from.
     return fill_missing(np.concatenate([fill_missing(z, season_length), z_targets], axis=1), season_length), weight
-
-
-def _draw(count: int) -> Ints:
-    """Numbers of the training windows used, ascending."""
-    if count <= MAX_WINDOWS:
-        return np.arange(count, dtype=np.int64)
-    # Drawn, for a regular step could meet the same place in the season each time.
-    return np.sort(np.random.default_rng(0).choice(count, MAX_WINDOWS, replace=False))

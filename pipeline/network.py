@@ -118,7 +118,7 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         Returns:
             As the output.
         """
-        z, mask, location, scale = self._normalise(history, observed)
+        z, mask, location, scale = self.normalise(history, observed)
         quantiles, _ = self.explain(z, mask, beside, training)
         forecast = ops.cast(quantiles, "float64") * scale[:, :, None] + location[:, :, None]
         return ops.expm1(forecast) if self.spec.hparams.transform == "log1p" else forecast
@@ -152,9 +152,9 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
             quantiles = quantiles + self.linear(z)[:, :, None]
         return quantiles, weights
 
-    def normalise(self, history: Any, observed: Any) -> tuple[Any, Any, Any]:
+    def normalised_arrays(self, history: Any, observed: Any) -> tuple[Any, Any, Any]:
         """Normalised values [N, used] of windows, their location and their scale [N, 1], as arrays."""
-        z, _, location, scale = self._normalise(history, observed)
+        z, _, location, scale = self.normalise(history, observed)
         return np.asarray(z, np.float64), np.asarray(location), np.asarray(scale)
 
     def get_config(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
         """Builds the network that `get_config` describes."""
         return cls(NetworkSpec.from_json(config["spec"]), name=config["name"])
 
-    def _normalise(self, history: Any, observed: Any) -> tuple[Any, Any, Any, Any]:
+    def normalise(self, history: Any, observed: Any) -> tuple[Any, Any, Any, Any]:
         """Normalised values and mask of the context used, location and scale [N, 1] of each window."""
         h = self.spec.hparams
         seen = ops.cast(observed, "float64") > 0
@@ -224,7 +224,8 @@ class SegmentNetwork(keras.Model):  # type: ignore[misc]
             codes = ops.cast(beside["static_cat"], "int32")
             # Unknown categories are met in training, or they would mean nothing afterwards.
             known = self.unknown(ops.ones_like(codes, dtype="float32"), training=training) > 0
-            codes = ops.where(known, codes, UNKNOWN)
+            held = (codes >= 0) & (codes <= np.array(spec.categories, np.int32))
+            codes = ops.where(known & held, codes, UNKNOWN)
             total += sum(ops.take(table, codes[:, i], axis=0) for i, table in enumerate(self.categories))
         if spec.numeric:
             total += self.static(beside["static_num"])
@@ -306,13 +307,15 @@ class _InitialQuantiles(keras.initializers.Initializer):  # type: ignore[misc]
 
 
 def pinball_loss(target: Any, forecast: Any, loss_scale: Any, quantiles: tuple[float, ...]) -> Any:
-    """Mean pinball loss over all quantiles, in units of each series' `loss_scale`.
+    """Twice the mean pinball loss over all steps and quantiles, in units of each series' `loss_scale`.
+
+    Of the median that is the absolute error.
 
     Args:
-        target: [N, H], NaN where missing; missing targets add nothing.
+        target: [N, H], NaN where missing, which counts as an error of 0.
         forecast: [N, H, Q].
         loss_scale: [N] of each window's series, as `FitSet.loss_scale`; a window of a
-            series that never changes (0) adds nothing.
+            series that never changes (0) counts as errors of 0.
         quantiles: [Q].
 
     Returns:
@@ -395,7 +398,7 @@ def signature_of(spec: NetworkSpec) -> dict[str, Any]:
     return {name: tf.TensorSpec((None, *shape), kinds.get(name, tf.float64)) for name, shape in shapes.items()}
 
 
-def recurrent_kernel(network: SegmentNetwork) -> str:
+def kernel_kind(network: SegmentNetwork) -> str:
     """Which kernels the recurrent layers run on here: `cudnn` or `standard`, read off the traced graph."""
     graph = tf.function(network).get_concrete_function(signature_of(network.spec))
     definition = graph.graph.as_graph_def()

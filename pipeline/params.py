@@ -58,8 +58,8 @@ def _known_cell(name: str) -> str:
     return name
 
 
-Columns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Len(1)]
-MaybeColumns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
+ColumnNames = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Len(1)]
+MaybeColumnNames = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
 CellName = Annotated[str, AfterValidator(_known_cell)]
 Steps = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(1), Lt(2**31)]  # Keras Tuner takes a seed of 0 for "draw one"
@@ -91,8 +91,13 @@ class RepairParams(_Section):
 class StaticParams(_Section):
     """Columns with one value per series."""
 
-    categorical: MaybeColumns
-    numeric: MaybeColumns
+    categorical: MaybeColumnNames
+    numeric: MaybeColumnNames
+
+
+def _tab(value: object) -> object:
+    r"""A tab where it is written as '\t' is shown, which YAML takes for two characters unless in double quotes."""
+    return "\t" if value == r"\t" else value
 
 
 def _static_params(value: object) -> object:
@@ -105,16 +110,16 @@ class DataParams(_Section):
     path: Annotated[str, Len(1)]
     pattern: Annotated[str, Len(1)]
     format: Literal["csv", "parquet", "tsf"]
-    delimiter: Annotated[str, Len(1, 1)]
+    delimiter: Annotated[str, BeforeValidator(_tab), Len(1, 1)]
     decimal: Annotated[str, Len(1, 1)]
     encoding: str
     id_col: str | None
-    time_col: Columns | None
+    time_col: ColumnNames | None
     time_format: str | None
     timezone: str | None
-    target_col: Columns | None
-    past_covariates: MaybeColumns
-    future_covariates: MaybeColumns
+    target_col: ColumnNames | None
+    past_covariates: MaybeColumnNames
+    future_covariates: MaybeColumnNames
     static_covariates: Annotated[StaticParams, BeforeValidator(_static_params)]
     freq: Frequency
     end: str | int | None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.windows import Floats, Ints, Windows, split_missing
+from pipeline.windows import Floats, Ints, Windows, draw_rows, split_missing
 
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)  # penalties on the scale of a sum over windows
 CHUNK = 4096  # windows materialised at once
@@ -84,8 +83,5 @@ def _transformed(values: Floats, log1p: bool) -> Floats:
 
 def _chunks(windows: Windows) -> list[Ints]:
     """Numbers of the windows used, in parts that are small enough to materialise."""
-    rows: Any = np.arange(len(windows), dtype=np.int64)
-    if len(rows) > MAX_WINDOWS:
-        # Drawn, for a regular step could meet the same place in the season each time.
-        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_WINDOWS, replace=False))
+    rows = draw_rows(len(windows), MAX_WINDOWS)
     return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]

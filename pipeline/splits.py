@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def cutoffs_from_end(first: int, last: int, step: int) -> Ints:
+def first_targets_from_end(first: int, last: int, step: int) -> Ints:
     """Positions of first target steps from `last` back to `first`, `step` apart, ascending."""
     return np.arange(last, first - 1, -step, dtype=np.int64)[::-1]
 
@@ -33,9 +33,9 @@ def split_positions(length: int, params: WindowParams) -> tuple[Ints, Ints, Ints
     test_start = length - p.test_size
     val_start = test_start - p.val_size
     return (
-        cutoffs_from_end(max(p.min_context, 1), val_start - p.horizon, p.stride),
-        cutoffs_from_end(max(val_start, 1), test_start - p.horizon, p.step_size),
-        cutoffs_from_end(max(test_start, 1), length - p.horizon, p.step_size),
+        first_targets_from_end(max(p.min_context, 1), val_start - p.horizon, p.stride),
+        first_targets_from_end(max(val_start, 1), test_start - p.horizon, p.step_size),
+        first_targets_from_end(max(test_start, 1), length - p.horizon, p.step_size),
     )
 
 
@@ -91,7 +91,7 @@ def save_windows(
     places = np.searchsorted(starts_of(np.array(fit_lengths)), splits["training"], side="right") - 1
     shape["covariates"] = describe(known, train_lengths, ids, np.unique(places).tolist())
     fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True)]
-    refit = [cutoffs_from_end(max(params.min_context, 1), n - params.horizon, params.stride) for n in fit_lengths]
+    refit = [first_targets_from_end(max(params.min_context, 1), n - params.horizon, params.stride) for n in fit_lengths]
     log.info(
         "window: %s training, %s validation, %s test windows; %s of %s series are too short to train on",
         *(f"{len(splits[name]):,}" for name in ("training", "validation", "test")),

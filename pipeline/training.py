@@ -16,7 +16,7 @@ from pipeline.hparams import NetworkSpec
 from pipeline.network import SegmentNetwork, pinball_loss
 from pipeline.optimizer import FusedAdam
 from pipeline.ridge import ALPHAS, choose_kernel, fit_kernels
-from pipeline.windows import FitSet, Floats, Ints, Windows
+from pipeline.windows import FitSet, Floats, Ints, Windows, draw_rows
 
 VAL_BATCH_SIZE = 512  # windows
 VAL_WINDOWS = 8192  # of a larger split that many are looked at, always the same ones
@@ -67,7 +67,6 @@ def fit_network(
     max_epochs: int,
     patience: int,
     windows_per_epoch: int | None,
-    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
     """Trains one network with Adam and a cosine schedule, and stops early on validation.
 
@@ -78,7 +77,6 @@ def fit_network(
         max_epochs: after which the learning rate reaches zero.
         patience: epochs without a lower validation loss before training stops.
         windows_per_epoch: windows drawn for each epoch, none again before all were drawn; None takes all once.
-        on_epoch: is told about every epoch.
 
     Returns:
         The network at its best epoch, and the learning curve.
@@ -90,8 +88,8 @@ def fit_network(
     alpha = None
     if spec.hparams.linear == "ridge":
         log1p = spec.hparams.transform == "log1p"
-        kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=log1p)
-        best_kernel = choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalise, log1p=log1p)
+        kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=log1p)
+        best_kernel = choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalised_arrays, log1p=log1p)
         alpha = ALPHAS[best_kernel]
         network.linear.kernel.assign(kernels[best_kernel])
     gather = gather_windows(spec, fit.train, len(fit.loss_scale))  # those of the validation part too
@@ -113,8 +111,6 @@ def fit_network(
             raise NonFiniteLossError(f"loss {epoch.loss}, validation loss {epoch.val_loss} in epoch {number}")
         epochs.append(epoch)
         seconds.append(time.perf_counter() - start)
-        if on_epoch is not None:
-            on_epoch(epoch)
         if best is None or epoch.val_loss < best.val_loss:
             best, best_weights = epoch, network.get_weights()
         if number - best.epoch >= patience:
@@ -156,7 +152,7 @@ def refit_network(
     network, optimizer, rng = _start(spec, seed)
     if alpha is not None:
         log1p = spec.hparams.transform == "log1p"
-        kernels = fit_kernels(windows, loss_scale, normalise=network.normalise, log1p=log1p, alphas=[alpha])
+        kernels = fit_kernels(windows, loss_scale, normalise=network.normalised_arrays, log1p=log1p, alphas=[alpha])
         network.linear.kernel.assign(kernels[0])
     gather = gather_windows(spec, windows, len(loss_scale))
     train_epoch = _training(network, optimizer, gather, windows, loss_scale)
@@ -241,8 +237,6 @@ def _validation(network: SegmentNetwork, gather: Gather, windows: Windows, loss_
     def loss_sum(rows: Any) -> Any:
         return loss_of(rows, False) * tf.cast(tf.size(rows), tf.float32)
 
-    chosen = np.arange(len(windows))
-    if len(windows) > VAL_WINDOWS:
-        chosen = np.sort(np.random.default_rng(0).choice(chosen, VAL_WINDOWS, replace=False))
+    chosen = draw_rows(len(windows), VAL_WINDOWS)
     rows = [tf.constant(chosen[start : start + VAL_BATCH_SIZE]) for start in range(0, len(chosen), VAL_BATCH_SIZE)]
     return lambda: sum(float(loss_sum(r)) for r in rows) / len(chosen)

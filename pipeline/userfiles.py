@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -37,7 +37,7 @@ def read_history(path: Path, meta: Mapping[str, Any], *, delimiter: str, decimal
         A raw frame that knows file and row of everything in it.
 
     Raises:
-        GatecastError: the file's name has another ending, or an option is no single character.
+        GatecastError: the file's name has another ending.
         DataError: the file cannot be read.
     """
     form = _FORMATS[_ending(path, list(_FORMATS), "INPUT")]
@@ -46,7 +46,7 @@ def read_history(path: Path, meta: Mapping[str, Any], *, delimiter: str, decimal
         told = f"INPUT is a .tsf file, which has no covariates, and the forecaster needs {', '.join(names)}"
         raise GatecastError(f"{told}. Received: {str(path)!r}; bring a .csv or .parquet file with them")
     text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-    return read_source(data_of(path, form, meta, option="--{}".format, **text), find=find_history_layout)
+    return read_source(data_of(path, form, meta, **text), find=find_history_layout)
 
 
 def read_future(
@@ -66,26 +66,19 @@ def read_future(
         A raw frame as `read_history` gives it: series, time and the future covariates.
 
     Raises:
-        GatecastError: the file's name has another ending, or an option is no single character.
+        GatecastError: the file's name has another ending.
         DataError: the file cannot be read.
     """
     form = _FORMATS[_ending(path, _OUTPUTS, "--future")]  # a .tsf file has no covariates
     ids = [name for name in (Columns.from_json(meta["columns"]).id_col, "unique_id") if name in history.columns]
     one_series = not ids or history[ids[0]].nunique() == 1
     text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-    data = data_of(path, form, meta, option="--{}".format, **text)
+    data = data_of(path, form, meta, **text)
     return read_source(data, find=partial(find_future_layout, one_series=one_series))
 
 
 def data_of(
-    path: Path,
-    form: str,
-    meta: Mapping[str, Any],
-    *,
-    delimiter: str,
-    decimal: str,
-    encoding: str,
-    option: Callable[[str], str],
+    path: Path, form: str, meta: Mapping[str, Any], *, delimiter: str, decimal: str, encoding: str
 ) -> DataParams:
     """Describes a file with the columns of a bundle, as section data of params.yaml would.
 
@@ -96,15 +89,7 @@ def data_of(
         delimiter: of a CSV file.
         decimal: the decimal point of a CSV file.
         encoding: of a CSV file.
-        option: what errors call the first two, by these names; fields of a form are called so.
-
-    Raises:
-        GatecastError: an option is no single character.
     """
-    delimiter = "\t" if delimiter == "\\t" else delimiter  # as errors write it, and few shells can
-    for name, value in (("delimiter", delimiter), ("decimal", decimal)):
-        if len(value) != 1:
-            raise GatecastError(f"{option(name)} is one character. Received: {value!r}; give one, such as ';' or '\\t'")
     return DataParams.model_validate(
         {
             **meta["columns"],
@@ -119,6 +104,22 @@ def data_of(
             "repair": RepairParams.model_validate(meta["repair"]),
         }
     )
+
+
+def one_character(value: str, name: str) -> str:
+    """A delimiter or a decimal point; for `\\t` a tab, as errors write it and few shells can.
+
+    Args:
+        value: as it was given.
+        name: of the option or field.
+
+    Raises:
+        GatecastError: it is none or several.
+    """
+    value = "\t" if value == "\\t" else value
+    if len(value) != 1:
+        raise GatecastError(f"{name} is one character. Received: {value!r}; give one, such as ';' or '\\t'")
+    return value
 
 
 def check_output(output: Path, sources: Mapping[str, Path | None]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.covariates import Covariates, encode
 from pipeline.hparams import Hparams, NetworkSpec
 from pipeline.params import WindowParams
-from pipeline.splits import Floats, Ints, cutoffs_from_end, starts_of, usable
+from pipeline.splits import Floats, Ints, first_targets_from_end, starts_of, usable
 from pipeline.storage import read_json
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Ints",
     "TestSet",
     "Windows",
+    "draw_rows",
     "load_everything",
     "load_fit",
     "load_test",
@@ -179,7 +180,7 @@ def load_everything(folder: Path, params: WindowParams) -> tuple[Windows, Floats
     part = _read_part(folder)
     series = part.beginnings(part.lengths)
     last = part.lengths - params.horizon
-    positions = [cutoffs_from_end(max(params.min_context, 1), int(end), params.stride) for end in last]
+    positions = [first_targets_from_end(max(params.min_context, 1), int(end), params.stride) for end in last]
     return part.windows(usable(series, positions, params)), np.load(folder / "final_scale.npy")
 
 
@@ -244,6 +245,14 @@ def _pad(values: NDArray[Any], lengths: Ints, before: int, filler: object) -> ND
     series = np.repeat(np.arange(len(lengths)), lengths)
     padded[np.arange(len(values)) + before * (series + 1)] = values
     return padded
+
+
+def draw_rows(count: int, most: int) -> Ints:
+    """Numbers of windows, ascending; of more than `most` that many, always the same."""
+    if count <= most:
+        return np.arange(count, dtype=np.int64)
+    # Drawn, for a regular step could meet the same place in the season each time.
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
 
 
 def split_missing(contexts: Floats) -> tuple[Floats, NDArray[np.float32]]:

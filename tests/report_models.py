@@ -130,7 +130,7 @@ def _write_data(root: Path, ids: Sequence[str]) -> tuple[Any, TestSet]:
     audit = {
         "columns": {"freq": "W"},
         **{"rows": {"read": 1365, "used": 1360}, "series": {"read": len(ids) + 1, "used": len(ids)}},
-        **{"steps": 340 * len(ids), "missing": 3, "repairs": {"duplicate-rows": {"count": 5}, "gaps": 2}},
+        **{"steps": 340 * len(ids), "missing": 3, "repairs": {"row-duplicate": {"count": 5}, "gap": {"count": 2}}},
         "per_series": {name: {"rows_read": 340, "steps": 340, "missing": 3 * (name == ids[0])} for name in ids},
     }
     write_json(audit, root / "data" / "series" / "audit.json")

@@ -22,7 +22,7 @@ from pipeline.seasonal import fill_missing, seasonal_drift, seasonal_naive
 from pipeline.splits import save_windows
 from pipeline.stages import baselines as stage
 from pipeline.storage import sha256_of
-from pipeline.windows import FitSet, Floats, TestSet, load_fit, load_test
+from pipeline.windows import FitSet, Floats, TestSet, draw_rows, load_fit, load_test
 
 ALPHAS = (0.1, 10.0, 1000.0)
 seeds = st.integers(0, 2**32 - 1)
@@ -170,7 +170,7 @@ def test_the_linear_map_is_the_same_whatever_the_size_of_the_chunks(monkeypatch:
 def test_of_too_many_windows_the_same_are_drawn_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     fit, _ = window(random_series(np.random.default_rng(2)))
     monkeypatch.setattr(linear_map, "MAX_WINDOWS", 40)
-    drawn = linear_map._draw(len(fit.train))
+    drawn = draw_rows(len(fit.train), 40)
     assert len(set(drawn)) == 40
     assert len(np.unique(fit.train.series[drawn])) == 3
     first, second = (

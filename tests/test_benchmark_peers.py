@@ -46,7 +46,7 @@ from pipeline.covariates import Known
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
 from pipeline.splits import save_windows
-from pipeline.storage import write_json
+from pipeline.storage import read_json, write_json
 
 SET = "vic-elec"
 WINDOW = WindowParams(context_length=24, horizon=6, val_size=18, test_size=18, step_size=1, stride=1, min_context=24)
@@ -911,6 +911,10 @@ def test_every_setting_is_explained_where_it_is_shown() -> None:
     for setting in SETTINGS.values():
         assert f"### {setting.title}\n\n{setting.words}" in page
     assert "Not measured yet" not in page
+
+
+def test_the_committed_page_is_that_of_the_committed_results() -> None:
+    assert command.PAGE.read_text(encoding="utf-8").rstrip() == render_page(read_json(command.FOUND), fields()).rstrip()
 
 
 def test_there_is_no_page_without_figures(tmp_path: Path) -> None:

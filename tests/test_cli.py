@@ -14,10 +14,12 @@ import pytest
 from random_networks import REPAIR, build_spec, random_weights
 from typer.testing import CliRunner, Result
 
+from pipeline.bundle import save_bundle
 from pipeline.cli import app
-from pipeline.forecaster import Forecaster, save_bundle
+from pipeline.forecaster import Forecaster
 from pipeline.hparams import Inputs
 from pipeline.series import Columns
+from pipeline.storage import sha256_of
 
 C, H = 20, 7
 
@@ -145,6 +147,33 @@ def test_without_a_cell_what_params_serve_is_served(project: Path) -> None:
     verdict.write_text('{"best_on_validation": "gru", "served": "lstm"}')
     assert "by lstm" in run("forecast", "history.csv", "out.csv").stdout
     assert "by gru" in run("forecast", "history.csv", "out.csv", "--cell", "best").stdout
+
+
+def test_what_an_earlier_run_left_is_taken_only_where_its_folder_is_named(project: Path) -> None:
+    verdict = {"best_on_validation": "gru", "served": "gru", "models": ["gru", "ridge"]}
+    (project / "models/comparison/verdict.json").write_text(json.dumps(verdict))
+    assert "by gru" in run("forecast", "history.csv", "out.csv").stdout
+    told = "models/trained/lstm was left by an earlier run with other cells; add lstm to cells and run `dvc repro`"
+    assert_one_line(run("forecast", "history.csv", "out.csv", "--cell", "lstm"), told, "by --models models/trained")
+    assert_one_line(run("publish", "--to", "out", "--cell", "lstm"), told)
+    assert not Path("out").exists()
+    named = run("forecast", "history.csv", "out.csv", "--cell", "lstm", "--models", "models/trained")
+    assert named.stdout.endswith("by lstm\n")
+
+
+def test_a_bundle_may_be_named_itself(project: Path) -> None:
+    (project / "models/comparison/verdict.json").unlink()  # which is then not asked
+    result = run("forecast", "history.csv", "out.csv", "--models", "models/trained/lstm")
+    assert result.stdout.endswith("by lstm\n")
+    assert run("publish", "--to", "out", "--models", "models/trained/lstm", "--cell", "lstm").exit_code == 0
+    wrong = run("forecast", "history.csv", "out.csv", "--models", "models/trained/lstm", "--cell", "gru")
+    assert_one_line(wrong, "--cell: models/trained/lstm is a model of lstm. Received: gru; leave --cell out")
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "models", "history.csv"])
+def test_a_folder_without_models_is_told_as_such(folder: str, project: Path) -> None:
+    result = run("forecast", "history.csv", "out.csv", "--models", folder)
+    assert_one_line(result, f"--models: {folder} holds no bundle; name a bundle, or a folder such as models/trained")
 
 
 def test_the_comparison_and_the_models_may_lie_elsewhere(project: Path) -> None:
@@ -344,6 +373,20 @@ def test_the_model_of_all_data_is_taken_where_there_is_one_and_called_not_evalua
     expected = Forecaster.load("models/final/gru").forecast(pd.read_csv("history.csv"))
     written = pd.read_csv("out.csv", parse_dates=["ds", "cutoff"])
     pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_exact=True)
+
+
+def test_a_model_of_all_data_goes_back_to_the_trained_one_or_is_not_used(final: Path) -> None:
+    description = final / "models/final/gru/forecaster.json"
+    meta = json.loads(description.read_text())
+    description.write_text(
+        json.dumps(meta | {"trained_sha256": sha256_of(final / "models/trained/gru/forecaster.json")})
+    )
+    assert run("forecast", "history.csv", "out.csv").stdout.endswith("by gru (not evaluated)\n")
+    description.write_text(json.dumps(meta | {"trained_sha256": 64 * "0"}))
+    result = run("forecast", "history.csv", "out.csv")
+    assert result.stdout.endswith("by gru\n")
+    told = "models/final/gru: made of an earlier models/trained/gru, not used; `dvc repro` makes it anew\n"
+    assert result.stderr == told
 
 
 @pytest.mark.parametrize("options", [["--models", "models/trained"], ["--cell", "lstm"]])

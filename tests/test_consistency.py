@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from benchmarks.readme import replace_results
-from pipeline.checks import CHECKS
+from pipeline.checks import CHECKS, Check
 from pipeline.cli import app
 from pipeline.columns import Columns
 from pipeline.comparison import render_results
@@ -172,6 +172,11 @@ def test_every_key_of_params_is_in_the_readme(key: str) -> None:
 def test_every_check_code_is_in_the_readme() -> None:
     raised = set(CHECKS) | {"context-empty", "value-negative", "future-missing"}
     assert {code for code in raised if f"`{code}`" not in README} == set()
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: str(check.code))
+def test_the_readme_says_of_a_check_what_the_code_says(check: Check) -> None:
+    assert f"| `{check.code}` | {check.finds} | {check.mend} |" in README
 
 
 def test_every_code_of_the_servers_own_protocol_is_in_the_readme() -> None:

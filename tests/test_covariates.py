@@ -632,6 +632,20 @@ def test_rows_of_the_future_that_share_a_time_follow_the_policy_where_they_diffe
         np.testing.assert_array_equal(future_of(differing, panel, repair=repair)[:, :, 0], [[1, 2], [value, 4]])
 
 
+def test_the_future_has_the_means_that_ingest_gives() -> None:
+    # Of each column its different values, however often they come beside those of others.
+    columns = Columns("id", ("day",), None, None, ("y",), "D", (), ("promo", "price"))
+    days = pd.DataFrame({"id": "a", "day": pd.date_range("2024-01-01", periods=9).repeat([1, 1, 3, 1, 1, 1, 1, 1, 1])})
+    frame = days.assign(y=1.0, promo=0.0, price=1.0)
+    frame.loc[2:4, ["promo", "price"]] = [[1, 10], [1, 20], [0, 20]]
+    repair = STRICT.model_copy(update={"conflicting_rows": "mean"})
+    panel = build_panel(frame, columns=columns, repair=repair, min_history=1, end=None)
+    assert panel.frame[["promo", "price"]].iloc[2].tolist() == [0.5, 15]
+    ahead = frame.iloc[2:5].assign(day=pd.Timestamp("2024-01-10"))
+    found = build_future(ahead, panel=panel, columns=columns, repair=repair, horizon=1)
+    assert found.ravel().tolist() == [0.5, 15]
+
+
 def test_the_future_is_read_from_files_too(tmp_path: Path) -> None:
     panel = panel_of(TWO, OPEN)
     frame = ahead(open=[True, False, "x", True]).assign(__file__="next.csv", __row__=np.arange(4) + 2)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from random_networks import REPAIR, build_spec, random_weights
 
+from pipeline.bundle import save_bundle
 from pipeline.errors import BundleError, DataError, GatecastError
-from pipeline.forecaster import BATCH_SIZE, Forecaster, save_bundle
+from pipeline.forecaster import BATCH_SIZE, Forecaster
 from pipeline.hparams import NetworkSpec
 from pipeline.intervals import forecast_columns
 from pipeline.onnx_graph import build_graph
@@ -40,7 +41,7 @@ def forecaster_of(
 ) -> Forecaster:
     spec = spec or build_spec(context_length=C, horizon=H)
     graph = build_graph(spec, [random_weights(spec, seed) for seed in (1, 2)], np.zeros((H, 9)))
-    return Forecaster.from_graph(graph, spec, meta_of(columns, repair))
+    return Forecaster(graph, spec, meta_of(columns, repair))
 
 
 def save(folder: Path, *, calibration: Floats | None = None) -> NetworkSpec:
@@ -76,7 +77,7 @@ class TestBundle:
         assert loaded.meta["columns"] == HOURLY.to_json()
         assert np.array_equal(
             loaded.predict_arrays(history, observed)["forecast"],
-            Forecaster.from_graph(graph, spec, {}).predict_arrays(history, observed)["forecast"],
+            Forecaster(graph, spec, {}).predict_arrays(history, observed)["forecast"],
         )
 
     def test_forecaster_json_lists_the_hash_of_every_other_file(self, tmp_path: Path) -> None:
@@ -131,6 +132,10 @@ class TestBundle:
             ({"hparams": None}, "is incomplete"),
             ({"hparams": {"units": 3}}, "is incomplete"),
             ({"files": {}}, "is incomplete: 'forecaster.onnx'"),
+            ({"inputs": []}, "is incomplete"),
+            ({"horizon": H + 1}, f"the graph has forecast [N, {H}, 9]. Received: [N, {H + 1}, 9]"),
+            ({"context_length": C + 1}, f"the graph has history [N, {C}]. Received: [N, {C + 1}]"),
+            ({"quantiles": [0.1, 0.5, 0.9]}, f"the graph has forecast [N, {H}, 9]. Received: [N, {H}, 3]"),
         ],
     )
     def test_another_description_is_refused_in_one_line(

@@ -27,7 +27,7 @@ def random_map(context_length: int, season_length: int, seed: int = 0) -> tuple[
 
 def forecaster_of(linear: LinearMap, offsets: Floats) -> Forecaster:
     spec = linear_spec(len(linear.weights), H, QUANTILES)
-    return Forecaster.from_graph(build_linear_graph(spec, linear, offsets), spec, {})
+    return Forecaster(build_linear_graph(spec, linear, offsets), spec, {})
 
 
 @some

@@ -15,10 +15,10 @@ from pipeline.errors import BundleError
 from pipeline.hparams import Hparams, Inputs, NetworkSpec
 from pipeline.network import (
     SegmentNetwork,
+    kernel_kind,
     load_network,
     network_weights,
     pinball_loss,
-    recurrent_kernel,
     save_network,
     signature_of,
 )
@@ -102,9 +102,9 @@ def test_the_corners_of_the_search_space_stay_inside_the_cudnn_envelope(
     cell: str, corner: dict[str, Any], inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = corner_network(cell, corner, inputs)
-    assert recurrent_kernel(network) == "standard"  # here, without a GPU
+    assert kernel_kind(network) == "standard"  # here, without a GPU
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"/device:{kind}:0"])
-    assert recurrent_kernel(network) == "cudnn"
+    assert kernel_kind(network) == "cudnn"
     training = tf.function(lambda x: network(x, training=True)).get_concrete_function(signature_of(network.spec))
     graph = training.graph.as_graph_def()
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
@@ -118,7 +118,7 @@ def test_a_recurrent_dropout_would_leave_the_envelope(monkeypatch: pytest.Monkey
     network = SegmentNetwork(spec_of("gru"))
     network.recurrent[0] = keras.layers.GRU(8, recurrent_dropout=0.5, return_sequences=True, return_state=True)
     network.recurrent[0].build((None, 4, 8))
-    assert recurrent_kernel(network) == "standard"
+    assert kernel_kind(network) == "standard"
 
 
 @pytest.mark.parametrize("cell", CELLS)

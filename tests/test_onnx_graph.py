@@ -72,7 +72,7 @@ def keras_twin() -> KerasTwin:
 
 def forecaster_of(spec: NetworkSpec, *, members: int = 2, calibration: Floats | None = None) -> Forecaster:
     weights = [random_weights(spec, seed) for seed in range(members)]
-    return Forecaster.from_graph(build_graph(spec, weights, calibration), spec, {})
+    return Forecaster(build_graph(spec, weights, calibration), spec, {})
 
 
 def parity_error(members: Floats, twin: Floats, history: Floats, observed: Floats, spec: NetworkSpec) -> float:
@@ -127,7 +127,7 @@ def test_covariates_mean_the_same_as_in_keras(
     history, observed = windows(spec)
     beside = random_inputs(spec, len(history))
     twin = keras_twin(spec, weights)(history, observed, **beside)
-    served = Forecaster.from_graph(build_graph(spec, weights, None), spec, {})
+    served = Forecaster(build_graph(spec, weights, None), spec, {})
     members = served.predict_arrays(history, observed, **beside, outputs=("members",))["members"]
     assert parity_error(members, twin, history, observed, spec) < PARITY
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.benchmark import names
+from benchmarks.options import TUNED
 from benchmarks.overview import OTHER, PAGE, RESULTS, render_overview, write_overview
 from benchmarks.speed.page import WHOLE
 
@@ -40,6 +41,11 @@ def test_what_others_measured_links_to_its_page_with_its_headline() -> None:
     assert "[how often a test is wrong](SIGNIFICANCE.md)" in row
     assert "7.1 % at most" in row
     assert "0:10:00" in row
+
+
+def test_a_network_as_it_was_tuned_is_no_choice() -> None:
+    found = {"a": {"options": {TUNED: {}, "layers=2": {}}}, "b": {"options": {TUNED: {}, "x": {}, "y": {}}}}
+    assert "| 3 choices on 2 data sets |" in " ".join(render_overview({"options": found}).split())
 
 
 def test_the_default_run_is_told_by_how_much_faster_it_became() -> None:

@@ -121,6 +121,11 @@ def test_a_bad_value_is_told_in_one_line_with_its_path(key: str, value: Any, tol
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("written_as", ["\t", r"\t"])
+def test_a_tab_may_be_written_as_errors_show_it(written_as: str, tmp_path: Path) -> None:
+    assert load_params(written(tmp_path, changed("data.delimiter", written_as))).data.delimiter == "\t"
+
+
 def test_the_ridge_baseline_may_be_served_beside_any_cells(tmp_path: Path) -> None:
     params = changed("serve.cell", "ridge") | {"cells": ["lstm"]}
     assert load_params(written(tmp_path, params)).serve.cell == "ridge"

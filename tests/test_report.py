@@ -15,10 +15,11 @@ from report_models import HOSTILE, SEEDS, write_comparison, write_project, write
 
 from pipeline.params import load_params
 from pipeline.report.building import build_report, save_report
-from pipeline.report.charts import count_points, dark_shades, label, place_evenly, shade
+from pipeline.report.charts import dark_shades, label, place_evenly, shade
+from pipeline.report.evidence import results_table
 from pipeline.report.intervals import autocorrelation, mean_autocorrelation, observed_shares
 from pipeline.report.page import render_page
-from pipeline.report.parts import Report, Section, Text, figure, interval, listed, probability, signed_percent
+from pipeline.report.parts import Chart, Report, Section, Text, figure, interval, listed, probability, signed_percent
 from pipeline.report.ranks import joined
 from pipeline.report.search import allowed_words, hyperparameter_shares
 from pipeline.report.sources import Sources
@@ -28,6 +29,11 @@ from pipeline.storage import read_json, write_json
 CELLS = {"two": ("lstm", "gru"), "three": ("lstm", "gru", "rnn"), "single": ("gru",)}
 VIEWS = {"two": ("equal_parameters", "point_wise"), "three": ("equal_parameters",), "single": ()}
 MOST_BYTES, MOST_POINTS = 8_000_000, 20_000
+
+
+def points_of(chart: Chart) -> int:
+    """How many points a chart draws; of a band each of its two edges."""
+    return sum(np.size(trace.z) if trace.type == "heatmap" else np.size(trace.x) for trace in chart.figure.data)
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +84,37 @@ def section_of(report: Report, anchor: str) -> Section:
 def test_the_report_tells_how_much_of_the_calibration_is_applied(projects: dict[str, Sources]) -> None:
     lead = section_of(build_report(projects["two"]), "calibration").lead
     assert "50 % (LSTM) and 25 % (GRU) is applied" in lead
+
+
+def test_the_report_says_that_intervals_are_not_calibrated_where_they_are_not(sources: Sources) -> None:
+    for cell in CELLS["two"]:
+        path = sources.models / "trained" / cell / "training.json"
+        write_json({**read_json(path), "calibration": None, "calibration_share": 0.0}, path)
+    lead = section_of(build_report(sources), "calibration").lead
+    assert lead.endswith("They are the networks' own, not calibrated (calibrate.method).")
+    assert "applied" not in lead
+
+
+def test_forecasts_are_drawn_at_the_times_of_the_users_clocks(sources: Sources) -> None:
+    def charts() -> list[Any]:
+        return [part for part in section_of(build_report(sources), "forecasts").parts if isinstance(part, Chart)]
+
+    path = sources.root / "data" / "series" / "audit.json"
+    write_json({**read_json(path), "columns": {"freq": "h", "timezone": "Australia/Melbourne"}}, path)
+    local = charts()
+    write_json({**read_json(path), "columns": {"freq": "h", "timezone": None}}, path)
+    for there, here in zip(local, charts(), strict=True):
+        for one, other in zip(there.figure.data, here.figure.data, strict=True):
+            moved = {pd.Timestamp(a) - pd.Timestamp(b) for a, b in zip(one.x, other.x, strict=True)}
+            assert moved <= {pd.Timedelta(hours=10), pd.Timedelta(hours=11)}
+        assert there.caption != here.caption
+        assert there.figure.layout.shapes[0].x0 > here.figure.layout.shapes[0].x0
+
+
+def test_the_metric_that_decides_stands_among_all_results(sources: Sources) -> None:
+    table = pd.read_csv(sources.models / "comparison" / "table.csv")
+    assert "MAE" not in results_table(table).header
+    assert "MAE" in results_table(table.rename(columns={"validation_mase": "validation_mae"})).header
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -244,7 +281,7 @@ def test_of_three_cells_the_order_on_the_test_part_is_told(projects: dict[str, S
     ("recommended", "chosen"),
     [
         ("gru", "the MASE of GRU, the recommended cell."),
-        ("ridge", "the MASE of LSTM, which did best on validation; recommended is ridge, which is no cell."),
+        ("ridge", "the MASE of LSTM, the best cell on validation; recommended is ridge, which is no cell."),
     ],
 )
 def test_the_forecasts_say_by_whose_error_they_are_chosen(sources: Sources, recommended: str, chosen: str) -> None:
@@ -379,7 +416,7 @@ def test_a_large_panel_is_thinned_and_the_page_says_so(sources: Sources) -> None
     table = pd.DataFrame(curves, columns=["model", "seed", "epoch", "loss", "val_loss"])
     table.to_csv(sources.models / "comparison" / "curves.csv", index=False)
     report = build_report(sources)
-    assert sum(count_points(chart.figure) for chart in report.charts) < MOST_POINTS
+    assert sum(map(points_of, report.charts)) < MOST_POINTS
     page = render_page(report)
     assert len(page.encode()) < MOST_BYTES
     for told in ("1,500 of 50,000 series", "120 of 720 steps", "300 of 2,400 trials", "6 of 50 networks"):

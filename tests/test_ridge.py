@@ -34,7 +34,7 @@ def regression(network: SegmentNetwork, fit: FitSet, *, log1p: bool) -> tuple[Fl
     rows = []
     for number in range(len(fit.train)):
         one = np.array([number])
-        z, location, scale = network.normalise(*split_missing(fit.train.contexts(one)))
+        z, location, scale = network.normalised_arrays(*split_missing(fit.train.contexts(one)))
         target = fit.train.targets(one)
         target = ((np.log1p(target) if log1p else target) - location) / scale
         unit = 1.0 if log1p else scale[0, 0] / fit.loss_scale[fit.train.series[number]]
@@ -51,7 +51,7 @@ def test_kernels_are_the_weighted_ridge_regressions_of_scikit_learn(location: st
     z, targets, weights = regression(network, fit, log1p=log1p)
     assert 0 < len(z) < len(fit.train)
     alphas = (0.1, 10.0, 1000.0)
-    kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=log1p, alphas=alphas)
+    kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=log1p, alphas=alphas)
     for alpha, kernel in zip(alphas, kernels, strict=True):
         twin = Ridge(alpha=alpha, fit_intercept=False).fit(z, targets, sample_weight=weights / weights.mean())
         assert kernel.shape == (HPARAMS.context_used, H)
@@ -60,9 +60,9 @@ def test_kernels_are_the_weighted_ridge_regressions_of_scikit_learn(location: st
 
 def test_kernels_are_the_same_whatever_the_size_of_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     network, fit = network_of(), panel(1)
-    whole = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=False)
+    whole = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=False)
     monkeypatch.setattr(ridge, "CHUNK", 7)
-    chunked = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=False)
+    chunked = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=False)
     np.testing.assert_allclose(chunked, whole, atol=1e-10)
 
 
@@ -73,7 +73,9 @@ def test_of_too_many_windows_the_same_are_drawn_each_time(monkeypatch: pytest.Mo
     assert len(set(rows)) == 40
     assert (np.diff(rows) > 0).all()
     assert set(fit.train.series[rows]) == {0, 1, 2}
-    first, second = (fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=False) for _ in range(2))
+    first, second = (
+        fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=False) for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
 
 
@@ -87,7 +89,7 @@ def test_the_kernel_chosen_is_the_best_of_a_loop_over_windows_and_steps(log1p: b
     for kernel in kernels:
         total = 0.0
         for number in range(len(fit.val)):
-            z, location, scale = network.normalise(*split_missing(fit.val.contexts(np.array([number]))))
+            z, location, scale = network.normalised_arrays(*split_missing(fit.val.contexts(np.array([number]))))
             forecast = location[0, 0] + scale[0, 0] * (z[0] @ kernel)
             for step, target in enumerate(fit.val.targets(np.array([number]))[0]):
                 if np.isfinite(target):
@@ -96,21 +98,21 @@ def test_the_kernel_chosen_is_the_best_of_a_loop_over_windows_and_steps(log1p: b
         errors.append(total)
     for order in (range(5), range(4, -1, -1)):
         ordered = [kernels[i] for i in order]
-        chosen = choose_kernel(ordered, fit.val, fit.loss_scale, normalise=network.normalise, log1p=log1p)
+        chosen = choose_kernel(ordered, fit.val, fit.loss_scale, normalise=network.normalised_arrays, log1p=log1p)
         assert list(order)[chosen] == int(np.argmin(errors))
 
 
 @pytest.mark.parametrize("location", ["last", "mean"])
 def test_without_a_head_of_its_own_the_network_forecasts_the_linear_map(location: str) -> None:
     network, fit = network_of(location=location), panel(3)
-    kernel = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=False, alphas=[10.0])[0]
+    kernel = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=False, alphas=[10.0])[0]
     network.linear.kernel.assign(kernel)
     for part in (network.head.kernel, network.head.bias):
         values = np.asarray(part).reshape(-1, HPARAMS.segment_length, 3).copy()
         values[:, :, 1] = 0
         part.assign(values.reshape(part.shape))
     history, observed = split_missing(fit.val.contexts())
-    z, place, scale = network.normalise(history, observed)
+    z, place, scale = network.normalised_arrays(history, observed)
     median = network({"history": history, "observed": observed}).numpy()[:, :, 1]
     np.testing.assert_allclose(median, place + scale * (z @ kernel), rtol=1e-5, atol=1e-5)
     assert np.abs(z @ kernel).max() > 0.1
@@ -128,22 +130,22 @@ def test_what_never_changes_or_is_missing_leaves_no_nan(log1p: bool, others: int
     gaps[::4] = np.nan  # no window has all its targets
     fit = with_series([np.full(90, 3.0), gaps, *(np.abs(v) + 1 for v in random_series(rng, count=others))])
     network = network_of(transform="log1p" if log1p else "none")
-    kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=log1p)
+    kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=log1p)
     assert len(kernels) == len(ALPHAS)
     assert np.isfinite(kernels).all()
     assert all(bool(kernel.any()) == bool(others) for kernel in kernels)
-    assert choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalise, log1p=log1p) in range(6)
+    assert choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalised_arrays, log1p=log1p) in range(6)
 
 
 def test_a_kernel_that_overflows_is_never_chosen() -> None:
     network, fit = network_of(transform="log1p"), panel(5, positive=True)
     kernels = [np.full((HPARAMS.context_used, H), 1e6), np.zeros((HPARAMS.context_used, H))]
     with np.errstate(over="ignore", invalid="ignore"):
-        assert choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalise, log1p=True) == 1
+        assert choose_kernel(kernels, fit.val, fit.loss_scale, normalise=network.normalised_arrays, log1p=True) == 1
 
 
 def linear_loss(windows: Windows, network: SegmentNetwork, kernel: Floats, scale: Floats) -> float:
-    z, place, spread = network.normalise(*split_missing(windows.contexts()))
+    z, place, spread = network.normalised_arrays(*split_missing(windows.contexts()))
     error = np.abs(windows.targets() - place - spread * (z @ kernel)) / scale[windows.series][:, None]
     return float(np.nanmean(error))
 
@@ -153,7 +155,7 @@ def test_training_starts_from_the_best_kernel_and_leaves_it_alone() -> None:
     spec = fit.spec("gru", (0.1, 0.5, 0.9), replace(HPARAMS, learning_rate=1e-9))
     trained = fit_network(spec, fit, seed=1, max_epochs=1, patience=1, windows_per_epoch=None)
     network = trained.network
-    kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalise, log1p=False)
+    kernels = fit_kernels(fit.train, fit.loss_scale, normalise=network.normalised_arrays, log1p=False)
     losses = [linear_loss(fit.val, network, kernel, fit.loss_scale) for kernel in kernels]
     assert trained.alpha == ALPHAS[int(np.argmin(losses))]
     np.testing.assert_allclose(network.linear.kernel, kernels[int(np.argmin(losses))], rtol=1e-6)

@@ -156,7 +156,7 @@ def forecaster_of(freq: str, **changes: Any) -> Forecaster:
     columns = replace(PLAIN, freq=freq)
     spec = build_spec(**{"context_length": 20, "context_used": 20} | changes)
     meta = {"columns": columns.to_json(), "repair": REPAIR.model_dump()}
-    return Forecaster.from_graph(build_graph(spec, [random_weights(spec, 1)], None), spec, meta)
+    return Forecaster(build_graph(spec, [random_weights(spec, 1)], None), spec, meta)
 
 
 def rows_of(table: dict[str, list[Any]], freq: str) -> CleanRows:

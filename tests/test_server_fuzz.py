@@ -127,7 +127,12 @@ def test_the_server_is_as_its_openapi_document_says() -> None:
         warnings.simplefilter("ignore")
         schema = schemathesis.openapi.from_asgi("/openapi.json", build_app())
         checks = schemathesis.checks
-        chosen = [checks.not_a_server_error]
+        chosen = [
+            checks.not_a_server_error,
+            checks.status_code_conformance,
+            checks.content_type_conformance,
+            checks.response_schema_conformance,
+        ]
         for operation in schema.get_all_operations():
 
             @given(case=operation.ok().as_strategy())

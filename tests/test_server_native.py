@@ -215,8 +215,8 @@ def test_mistakes_are_told_in_one_line_with_field_and_value(
         ({"history": ("a.csv", b"a")}, {"h": "1.5"}, 422, ['"field":"h"']),
         ({"history": ("a.csv", b"a")}, {"level": "80,x"}, 422, ['"field":"level"']),
         ({"history": ("a.csv", b"a")}, {"path": "/etc/passwd"}, 422, ['"field":"path"']),
-        ({"history": ("a.csv", b"a")}, {"delimiter": ";;"}, 422, ["history: delimiter is one character"]),
-        ({"history": ("a.csv", b"a")}, {"decimal": ""}, 422, ["history: decimal is one character"]),
+        ({"history": ("a.csv", b"a")}, {"delimiter": ";;"}, 422, ["delimiter is one character", '"field":"delimiter"']),
+        ({"history": ("a.csv", b"a")}, {"decimal": ""}, 422, ["decimal is one character", '"field":"decimal"']),
         ({"history": ("a.csv", b"\xef\xbb\xbf\n")}, {}, 422, ["file-empty", "bring a file with rows"]),
         (
             {"history": ("a.csv", b"a")},

@@ -236,7 +236,7 @@ def test_a_key_is_asked_for_and_kept_nowhere(browser: Any, models: Path) -> None
             page.wait_for_selector("dialog[open]")
             page.fill("#key", key)
             page.keyboard.press("Enter")
-            page.wait_for_selector("dialog[open] #key-words:has-text('not known')" if key == "wrong" else DRAWN)
+            page.wait_for_selector("dialog[open] #key-words:has-text('does not accept')" if key == "wrong" else DRAWN)
         kept = page.evaluate("[localStorage.length, sessionStorage.length, document.cookie, location.href]")
         assert kept == [0, 0, "", address + "/"]
 

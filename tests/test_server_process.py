@@ -50,7 +50,7 @@ class Server(subprocess.Popen[str]):
     """A process that serves.
 
     Attributes:
-        told: its first line.
+        told: what it says until it is ready.
     """
 
     told = ""
@@ -69,9 +69,11 @@ def serving(folder: Path, *options: str, **environment: str) -> Iterator[tuple[S
     )
     try:
         assert process.stderr is not None
-        process.told = process.stderr.readline()
-        told = re.match(r"(http://\S+) serves", process.told)
-        assert told, process.told + process.stderr.read()
+        told = None
+        while told is None and (line := process.stderr.readline()):
+            process.told += line
+            told = re.match(r"(http://\S+) serves", line)
+        assert told, process.told
         yield process, told[1]
     finally:
         process.kill()
@@ -84,6 +86,15 @@ def ended(process: subprocess.Popen[str]) -> str:
     """What the process wrote until it ended by itself."""
     _, written = process.communicate(timeout=40)
     return written
+
+
+def test_what_an_earlier_run_left_is_not_served_unless_it_is_named(project: Path) -> None:
+    verdict = {"best_on_validation": "gru", "served": "gru", "models": ["gru", "ridge"]}
+    (project / "models/comparison/verdict.json").write_text(json.dumps(verdict))
+    left, serves = start_line(project).splitlines()
+    assert left == "models/trained/lstm: left by an earlier run with other cells, not served"
+    assert serves.endswith(" serves models/trained/gru; Ctrl-C stops it")
+    assert "serves models/trained/gru, models/trained/lstm;" in start_line(project, "models/trained")
 
 
 def test_the_server_forecasts_without_what_only_training_needs(project: Path) -> None:

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from random_networks import build_inputs
 from server_models import (
     BESIDE,
     COLUMNS,
@@ -217,7 +219,10 @@ def columns_but(**changes: Any) -> dict[str, Any]:
 
 BROKEN: list[tuple[Any, str]] = [
     (lambda bundle: replace_graph(bundle, b"garbage"), "cannot run its graph"),
-    (lambda bundle: replace_graph(bundle, (trained()["odd"] / "forecaster.onnx").read_bytes()), "cannot be served"),
+    (
+        lambda bundle: replace_graph(bundle, (trained()["odd"] / "forecaster.onnx").read_bytes()),
+        "the graph has history [N, 13]",
+    ),
     (lambda bundle: describe(bundle, columns=None), "forecaster.json, columns: Field required"),
     (lambda bundle: describe(bundle, repair=None), "forecaster.json, repair: Field required"),
     (lambda bundle: describe(bundle, columns=[]), "forecaster.json, columns: "),
@@ -226,8 +231,12 @@ BROKEN: list[tuple[Any, str]] = [
     (lambda bundle: describe(bundle, value_range={"min": 1.0}), "forecaster.json, value_range: "),
     (lambda bundle: describe(bundle, value_range=[]), "forecaster.json, value_range: "),
     (lambda bundle: describe(bundle, season_length="year"), "forecaster.json, season_length: "),
-    (lambda bundle: describe(bundle, quantiles=[0.1, 0.5, 0.9]), "its graph gives a forecast of the shape"),
-    (lambda bundle: describe(bundle, horizon="seven"), "cannot be served: TypeError"),
+    (
+        lambda bundle: describe(bundle, quantiles=[0.1, 0.5, 0.9]),
+        "the graph has forecast [N, 7, 9]. Received: [N, 7, 3]",
+    ),
+    (lambda bundle: describe(bundle, horizon="seven"), "the graph has forecast [N, 7, 9]. Received: [N, seven, 9]"),
+    (lambda bundle: describe(bundle, inputs=asdict(build_inputs(1, 1, (), 0))), "cannot be served: InvalidArgument"),
     (lambda bundle: describe(save_model(bundle, inputs=BESIDE, columns=SHOPS), vocabularies={}), "has no town"),
 ]
 

@@ -933,7 +933,9 @@ def test_a_frequency_that_does_not_fit_is_told_as_the_forecasters(tmp_path: Path
         ingest(params(path, freq="h"))
     told = str(for_forecast(caught.value, str))
     assert "does not fit the forecaster's frequency 'h'; the data looks like '7min' (the first of " in told
-    assert told.endswith(" rows); mend the timestamps, or bring the steps between as rows without a value")
+    assert told.endswith(
+        " rows); move the timestamps to its steps, and bring steps between them as rows without a value"
+    )
 
 
 def test_what_a_clock_change_moves_is_told_without_what_params_would_do() -> None:
@@ -942,8 +944,8 @@ def test_what_a_clock_change_moves_is_told_without_what_params_would_do() -> Non
     told = str(for_forecast(failure("freq-mismatch", "a.csv", what), str))
     assert told == (
         "[freq-mismatch] a.csv: does not fit the forecaster's frequency '3h', whose steps are moved by the clock "
-        "changes of the forecaster's time zone 'X' (the first of 2); mend the timestamps, or bring the steps between "
-        "as rows without a value"
+        "changes of the forecaster's time zone 'X' (the first of 2); move the timestamps to its steps, and bring steps "
+        "between them as rows without a value"
     )
 
 

@@ -8,14 +8,15 @@ import pytest
 import tensorflow as tf
 from shops import Project
 
-from pipeline import training
+from pipeline import training, worker
 from pipeline.covariates import Known
 from pipeline.gathering import gather_windows
 from pipeline.hparams import Hparams, Inputs, NetworkSpec
 from pipeline.network import SegmentNetwork, network_weights, pinball_loss
 from pipeline.params import WindowParams
+from pipeline.search import Outcome, Proposal
 from pipeline.splits import save_windows
-from pipeline.training import Epoch, NonFiniteLossError, Trained, fit_network
+from pipeline.training import NonFiniteLossError, Trained, fit_network
 from pipeline.windows import FitSet, Windows, load_fit
 
 HPARAMS = Hparams(6, 16, 1, 0.1, 0.02, 16, 24, "last", "none", "plain", "none", "none", "none")
@@ -66,13 +67,9 @@ def test_the_windows_seen_are_whole_batches_of_every_epoch(
 
 
 def test_training_stops_when_validation_no_longer_improves(small_fit: FitSet) -> None:
-    told: list[Epoch] = []
-    trained = fit(
-        small_fit, hparams=replace(HPARAMS, learning_rate=1.0), max_epochs=40, patience=2, on_epoch=told.append
-    )
+    trained = fit(small_fit, hparams=replace(HPARAMS, learning_rate=1.0), max_epochs=40, patience=2)
     assert len(trained.epochs) < 40
     assert len(trained.epochs) == trained.best_epoch + 2
-    assert told == trained.epochs
     assert len(trained.seconds) == len(trained.epochs)
 
 
@@ -208,3 +205,40 @@ def test_a_covariate_that_explains_the_target_leaves_little_error(explained: Fit
     with_it = fit_network(spec, explained, **rule).val_loss
     without = fit_network(replace(spec, inputs=Inputs()), explained, **rule).val_loss
     assert with_it < 0.4 * without
+
+
+def test_a_trial_is_scored_by_the_training_that_it_proposes(small_fit: FitSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_fit", small_fit, raising=False)
+    values = {name: getattr(HPARAMS, name) for name in HPARAMS.to_json() if name != "context_used"}
+    proposal = Proposal("0000", values | {"context_share": 0.5}, seed=3, max_epochs=4)
+    found = worker.run_trial("gru", (0.1, 0.5, 0.9), proposal, 4, 64)
+    again = fit(small_fit, hparams=replace(HPARAMS, context_used=12), seed=3, windows_per_epoch=64)
+    losses = [epoch.val_loss for epoch in again.epochs]
+    assert found == Outcome(min(losses), 4, losses.index(min(losses)) + 1, windows=again.windows)
+    assert len(set(losses)) == 4
+    monkeypatch.setattr(worker, "_fit", replace(small_fit, loss_scale=np.array([1e-300, 1e-300])))
+    assert worker.run_trial("gru", (0.1, 0.5, 0.9), proposal, 4, 64).score is None
+
+
+def test_a_trial_without_enough_memory_is_told_from_one_that_fails(
+    small_fit: FitSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit_network(*_: Any, **__: Any) -> Trained:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9,9]")
+
+    monkeypatch.setattr(training, "fit_network", fit_network)
+    monkeypatch.setattr(worker, "hparams_of", lambda *_: HPARAMS)
+    monkeypatch.setattr(worker, "_fit", small_fit, raising=False)
+    with pytest.raises(OSError, match="OOM when allocating"):
+        worker.run_trial("gru", (0.5,), Proposal("0000", {}, seed=1, max_epochs=1), 1, None)
+
+
+def test_a_code_of_no_category_is_unknown_to_the_network_itself(shops: Project) -> None:
+    network = SegmentNetwork(shops.spec())
+    one = shops.test.windows.inputs(shops.spec(), slice(0, 1))
+    inputs = {name: np.repeat(values, 4, axis=0) for name, values in one.items()}
+    codes = np.tile(np.array(shops.spec().inputs.categories), (4, 1))
+    codes[1], codes[2], codes[3] = 0, -1, codes[3] + 1
+    found = np.asarray(network({**inputs, "static_cat": codes}))
+    np.testing.assert_array_equal(found[2:], np.repeat(found[1:2], 2, axis=0))
+    assert not np.array_equal(found[0], found[1])

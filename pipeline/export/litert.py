@@ -93,7 +93,7 @@ def _forecast(networks: Sequence[SegmentNetwork], calibration: Floats, inputs: M
 
 
 def _normalise(spec: NetworkSpec, inputs: Mapping[str, Any]) -> tuple[Any, Any, _Anchor]:
-    """As `SegmentNetwork._normalise`, by differences in float32 to the last observed value."""
+    """As `SegmentNetwork.normalise`, by differences in float32 to the last observed value."""
     h = spec.hparams
     seen = inputs["observed"] > 0
     high, rest = (tf.where(seen, inputs[name], 0.0) for name in ("history", "history" + REST))

@@ -88,7 +88,7 @@ def refuse_gpu_ops(folder: Path) -> None:
 def forecast(networks: Sequence[SegmentNetwork], calibration: Floats, inputs: Tensors) -> dict[str, Any]:
     """All outputs of the ONNX graph, by the same names: see `onnx_graph.build_graph`."""
     spec = networks[0].spec
-    z, mask, location, scale = networks[0]._normalise(inputs["history"], inputs["observed"])
+    z, mask, location, scale = networks[0].normalise(inputs["history"], inputs["observed"])
     quantiles, weights = explain_all(networks, z, mask, networks[0].beside(inputs))
     members = tf.cast(quantiles, tf.float64)
     mean = tf.reduce_mean(members, axis=0)

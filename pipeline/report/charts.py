@@ -11,8 +11,6 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from pipeline.report.parts import title_of
-
 # Colours that people with any colour vision tell apart (Okabe and Ito 2008), each with its shade on a dark page.
 CELL_COLOURS = {"lstm": "#0072b2", "gru": "#d55e00", "rnn": "#009e73"}
 GREYS = ("#66717d", "#8d97a1", "#aeb6be")
@@ -145,16 +143,6 @@ def thin(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     return frame if len(frame) <= most else frame.iloc[place_evenly(len(frame), most)]
 
 
-def thinning_note(count: int, drawn: int, noun: str) -> str:
-    """Says that not all is drawn, where that is so."""
-    return "" if drawn >= count else f" To keep the page light, {drawn:,} of {count:,} {noun} are drawn, evenly spread."
-
-
-def count_points(figure: go.Figure) -> int:
-    """How many points a chart draws; of a band each of its two edges."""
-    return sum(np.size(trace.z) if trace.type == "heatmap" else np.size(trace.x) for trace in figure.data)
-
-
-def legend_name(name: str) -> str:
-    """What a cell or baseline is called in a legend."""
-    return title_of(name)
+def thinning_note(count: int, taken: int, noun: str, *, how: str = "drawn, evenly spread") -> str:
+    """Says how so many are taken where that is not all."""
+    return "" if taken >= count else f" To keep the page light, {taken:,} of {count:,} {noun} are {how}."

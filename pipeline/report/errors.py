@@ -24,7 +24,7 @@ from pipeline.report.charts import (
     thin,
     thinning_note,
 )
-from pipeline.report.parts import Chart, Row, Section, Text, counted, figure, missing, percent, title_of
+from pipeline.report.parts import Chart, Row, Section, Text, counted, figure, missing, title_of
 from pipeline.report.sources import Json, Sources
 
 _STEPS = 120  # points of a line at most
@@ -88,9 +88,7 @@ def series_section(sources: Sources) -> Section:
     ).dropna()
     if len(errors) < 2:
         told = ", ".join(f"{title_of(str(cell))} {figure(float(errors[cell].mean()))}" for cell in errors)
-        words = (
-            f"The data is a single series, so there is no spread over series to show. Its {title_of(metric)}: {told}."
-        )
+        words = f"{title_of(metric)} is known of a single series, so there is no spread over series to show: {told}."
         return Section("series", "Error by series", "", [Text(words)])
     lead = f"Is one cell better everywhere, or each on some of the {counted(len(errors), 'series')}?"
     charts = [
@@ -124,11 +122,11 @@ def _scatter(errors: pd.DataFrame, first: str, second: str, metric: str) -> Char
     if logarithmic:
         chart.update_xaxes(type="log")
         chart.update_yaxes(type="log")
-    share = float((errors[first] < errors[second]).mean())
+    better = int((errors[first] < errors[second]).sum())
     caption = (
         f"Every dot is a series; above the dotted line {title_of(first)} has the lower error, below it "
         f"{title_of(second)}, and the dot has the colour of the better. {title_of(first)} is better on "
-        f"{percent(share, digits=0)} of them." + thinning_note(len(errors), len(drawn), "series")
+        f"{better:,} of {len(errors):,}." + thinning_note(len(errors), len(drawn), "series")
     )
     return Chart(f"{title_of(first)} against {title_of(second)}", chart, caption, 420)
 

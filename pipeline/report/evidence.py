@@ -45,7 +45,10 @@ def results_table(table: pd.DataFrame) -> Table:
     """The results table of compare."""
     shares = {"coverage_80"}
     names = {"mase_seeds_mean": "MASE of single networks", "mase_seeds_sd": "± sd", "coverage_80": "80 % coverage"}
-    columns = [column for column in table if column not in {"width_80", "mae", "rmse", "parameters", "trials"}]
+    decides = {str(column).removeprefix("validation_") for column in table if str(column).startswith("validation_")}
+    columns = [
+        column for column in table if column not in {"width_80", "mae", "rmse", "parameters", "trials"} - decides
+    ]
     rows = [
         [
             title_of(str(value)) if name == "model" else percent(value) if name in shares else figure(value)

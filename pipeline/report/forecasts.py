@@ -20,9 +20,10 @@ from pipeline.report.charts import (
 )
 from pipeline.report.parts import Chart, Section, figure, listed, missing, title_of
 from pipeline.report.sources import Sources
+from pipeline.timestamps import to_user_time
 
 _POINTS = 150  # of each line at most
-_LEVEL = 80  # percent; the interval that is drawn is the one next to it
+_LEVEL = 80  # percent; the interval that is drawn is the one nearest to it
 _HORIZONS = 2  # of history shown
 
 
@@ -48,7 +49,7 @@ def _chooser(sources: Sources, cell: str) -> str:
     recommended = sources.verdict.get("recommended")
     if recommended == cell:
         return f"{title_of(cell)}, the recommended cell"
-    why = "which did best on validation" if sources.verdict.get("best_on_validation") == cell else "the first named"
+    why = "the best cell on validation" if sources.verdict.get("best_on_validation") == cell else "the first named"
     instead = f"; recommended is {title_of(recommended)}, which is no cell" if recommended else ""
     return f"{title_of(cell)}, {why}{instead}"
 
@@ -75,12 +76,12 @@ def _chart(sources: Sources, name: str, *, unique_id: str, cutoff: Any) -> Chart
         found = _window(sources, cell, unique_id, cutoff)
         if found is not None:
             horizon, drawn = len(found), len(thin(found, _POINTS))
-            _draw(chart, thin(found, _POINTS), cell)
+            _draw(chart, _in_user_time(sources, thin(found, _POINTS)), cell)
             told.append(f"{title_of(cell)} {figure(_loss(sources, cell, 'ensemble', unique_id, cutoff))}")
     baseline = sources.best_baseline
     lines = None if baseline is None else _window(sources, "baselines", unique_id, cutoff)
     if lines is not None and baseline in lines:
-        lines = thin(lines, _POINTS)
+        lines = _in_user_time(sources, thin(lines, _POINTS))
         line = {"dash": "dash", "width": 1.5}
         add_line(chart, lines["ds"], lines[baseline], name=title_of(str(baseline)), colour=GREYS[0], line=line)
         told.append(
@@ -88,10 +89,11 @@ def _chart(sources: Sources, name: str, *, unique_id: str, cutoff: Any) -> Chart
         )
     past = actual[actual["ds"] <= cutoff].tail(_HORIZONS * max(horizon, 1))
     shown = thin(pd.concat([past, actual[actual["ds"] > cutoff].head(horizon)]), 2 * _POINTS)
+    shown, now = _in_user_time(sources, shown), _in_user_time(sources, pd.DataFrame({"ds": [cutoff]}))["ds"].iloc[0]
     add_line(chart, shown["ds"], shown["y"], name="actual", colour=INK, line={"width": 1.75})
-    chart.add_vline(x=cutoff, line={"color": GREYS[1], "width": 1, "dash": "dot"})
+    chart.add_vline(x=now, line={"color": GREYS[1], "width": 1, "dash": "dot"})
     caption = (
-        f"Forecast made at the dotted line, {_when(cutoff)}. Coloured lines are medians; "
+        f"Forecast made at the dotted line, {_when(now)}. Coloured lines are medians; "
         f"{_band_words(sources)} {title_of(sources.metric)} here: {listed(told)}."
         + thinning_note(horizon, drawn, "steps of each forecast")
     )
@@ -145,6 +147,15 @@ def _actual(sources: Sources, unique_id: str, cutoff: Any) -> pd.DataFrame:
         return panel.sort_values("ds", kind="stable")
     window = _window(sources, sources.recommended, unique_id, cutoff)
     return pd.DataFrame({"ds": [], "y": []}) if window is None else window[["ds", "y"]]
+
+
+def _in_user_time(sources: Sources, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the times that the user's clocks show."""
+    columns = (sources.json("data/series/audit.json") or {}).get("columns") or {}
+    if frame.empty or columns.get("timezone") is None:
+        return frame
+    times = to_user_time(frame["ds"], freq=columns["freq"], timezone=columns["timezone"])
+    return frame.assign(ds=times.dt.tz_localize(None) if isinstance(times.dtype, pd.DatetimeTZDtype) else times)
 
 
 def _when(cutoff: Any) -> str:

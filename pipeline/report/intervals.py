@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from pipeline.intervals import snapped
 from pipeline.report.charts import MUTED, colour_of, new_figure, place_evenly, shade, thinning_note
 from pipeline.report.parts import Chart, Part, Row, Section, Table, figure, missing, percent, title_of
 from pipeline.report.sources import Sources
@@ -24,8 +25,7 @@ def calibration_section(sources: Sources) -> Section:
     """Nominal against observed shares."""
     lead = (
         "A forecast is a distribution: the actual value should fall below its 90 % quantile nine times in ten, and "
-        "inside its 80 % interval eight times in ten. Intervals are calibrated on the validation part and judged on "
-        "the test part."
+        "inside its 80 % interval eight times in ten. Intervals are judged on the test part."
     )
     shares = {cell: observed_shares(sources, cell) for cell in sources.cells}
     parts: list[Part] = []
@@ -40,7 +40,7 @@ def calibration_section(sources: Sources) -> Section:
 
 
 def _shares_applied(sources: Sources) -> str:
-    """How much of the correction that validation suggests stood the test on its left-out blocks."""
+    """How much of the correction that validation suggests stood the test on its left-out blocks, if one was made."""
     training = sources.of_cells("models/trained/{cell}/training.json")
     told = [
         f"{percent(found['calibration_share'], digits=0)} ({title_of(cell)})"
@@ -48,10 +48,10 @@ def _shares_applied(sources: Sources) -> str:
         if found.get("calibration") is not None and "calibration_share" in found
     ]
     if not told:
-        return ""
+        return " They are the networks' own, not calibrated (calibrate.method)."
     return (
-        f" Of the correction found there, {' and '.join(told)} is applied: the share that forecasts blocks of the "
-        "validation part best that were left out."
+        f" They are calibrated on the validation part: of the correction found there, {' and '.join(told)} is applied, "
+        "the share that forecasts blocks of it best that were left out."
     )
 
 
@@ -73,7 +73,7 @@ def observed_shares(sources: Sources, cell: str) -> dict[float, float]:
     for quantile, column in sorted(columns.items()):
         read = sources.parquet(path, columns=[column])  # one at a time: a large test part has millions of rows
         if read is not None:
-            below = np.bincount(series[seen], weights=(y <= read[column].to_numpy())[seen])
+            below = np.bincount(series[seen], weights=(y <= snapped(read[column].to_numpy(), y))[seen])
             shares[quantile] = float(np.mean(below[count > 0] / count[count > 0]))
     return shares
 
@@ -157,17 +157,18 @@ def _coverage(sources: Sources) -> Table | None:
     rows = []
     for cell, metrics in sources.of_cells("models/evaluation/{cell}.json").items():
         table = sources.csv(f"models/evaluation/{cell}-series.csv")
+        if table is None:
+            continue
         before = metrics.get("uncalibrated") or {}
         for column in _interval_columns(sources, cell):
             level = column.removeprefix("coverage_")
-            own = pd.DataFrame() if table is None else table[table["forecast"] == "ensemble"]
             rows.append(
                 [
                     f"{title_of(cell)}, {level} %",
                     percent(before.get(column)),
-                    percent(float(own[column].mean())),
+                    percent(float(table[column].mean())),
                     figure(before.get(f"width_{level}")),
-                    figure(float(own[f"width_{level}"].mean())),
+                    figure(float(table[f"width_{level}"].mean())),
                 ]
             )
     if not rows:
@@ -213,7 +214,7 @@ def residuals_section(sources: Sources) -> Section:
         "Bars are the correlation of an error with the one so many forecast origins later. Inside the shaded band they "
         "are what chance gives; bars that stick out, at the season above all, are a pattern no network has caught."
         + (" The bars are means over series; the band is that of a single one." if several else "")
-        + thinning_note(count, min(count, _SERIES), "series").replace("drawn", "measured")
+        + thinning_note(count, min(count, _SERIES), "series", how="measured, evenly spread")
     )
     return Section("residuals", "What is left in the errors", lead, [Chart("Autocorrelation", chart, caption, 320)])
 

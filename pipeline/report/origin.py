@@ -8,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.cells import CELLS
 from pipeline.report.parts import Facts, Fold, Part, Section, Table, Text, counted, figure, missing, percent, title_of
 from pipeline.report.sources import Json, Sources
 
@@ -29,19 +30,14 @@ def audit_section(sources: Sources) -> Section:
         ("Rows used", f"{audit['rows'].get('used', 0):,} of {audit['rows'].get('read', 0):,}"),
         ("Frequency", str((audit.get("columns") or {}).get("freq", "–"))),
     ]
-    repairs = [[code.replace("_", " "), figure(_count(repair))] for code, repair in audit["repairs"].items()]
+    repairs = [[code, figure(repair["count"])] for code, repair in audit["repairs"].items()]
     caption = "Everything that was changed in the data on the way in. Missing steps stay missing; nothing is filled in."
     none = Text("The data needed no repair; missing steps stay missing, nothing is filled in.")
-    parts: list[Part] = [Facts(facts), Table("Repairs", ["repair", "rows"], repairs, caption) if repairs else none]
+    parts: list[Part] = [Facts(facts), Table("Repairs", ["repair", "count"], repairs, caption) if repairs else none]
     if per_series := audit.get("per_series"):
         parts.append(Fold("Series by series", [_by_series(per_series)]))
     lead = "What was read, what was repaired, and what was left out before anything was learned."
     return Section("audit", "The data", lead, parts)
-
-
-def _count(repair: Any) -> int | None:
-    """How often a repair was made, as a number or in an object that counts it."""
-    return repair.get("count") if isinstance(repair, dict) else repair
 
 
 def _by_series(per_series: Json) -> Table:
@@ -83,7 +79,9 @@ def lineage_section(sources: Sources) -> Section:
         parts.append(Fold("Data, code and results of every stage", [locked]))
     installed = [[name, found] for name in _PACKAGES if (found := _version(name))]
     machine = f"Python {platform.python_version()} on {platform.machine()}"
-    parts.append(Table("Versions", ["package", "version"], [*installed, ["runs on", machine]]))
+    parts.append(
+        Table("Versions at the time of this report", ["package", "version"], [*installed, ["runs on", machine]])
+    )
     return Section("lineage", "Lineage", lead, parts)
 
 
@@ -107,7 +105,7 @@ def _locked(sources: Sources) -> Table | None:
 def _is_shown(stage: str, sources: Sources) -> bool:
     """A stage of another cell than those compared is left over from before."""
     _, _, item = stage.partition("@")
-    return item not in {"lstm", "gru", "rnn"} or item in sources.cells
+    return item not in CELLS or item in sources.cells
 
 
 def _short(value: Any) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.cells import CELLS
+
 UNKNOWN = "–"
 _MINUS = "\u2212"
 _SPELT = {
@@ -50,7 +52,7 @@ class Chart:
 
     Attributes:
         title: what it shows.
-        figure: a `plotly.graph_objects.Figure`; names of the user's in it have gone through `report_charts.label`.
+        figure: a `plotly.graph_objects.Figure`; names of the user's in it have gone through `report.charts.label`.
         caption: how to read it.
         height: in pixels.
     """
@@ -131,14 +133,14 @@ def title_of(name: str) -> str:
     """A cell, baseline or metric as people write it."""
     if name in _SPELT:
         return _SPELT[name]
-    return name.upper() if name in {"lstm", "gru", "rnn"} else name.replace("_", " ")
+    return name.upper() if name in CELLS else name.replace("_", " ")
 
 
 def figure(value: Any, *, digits: int = 4) -> str:
     """A number with so many significant digits, large ones in full; a dash for what is undefined."""
     if value is None or pd.isna(value):
         return UNKNOWN
-    if isinstance(value, int | float) and abs(value) >= 1000:
+    if isinstance(value, int | float) and abs(value) >= min(1000, 10**digits):
         return f"{value:,.0f}".replace("-", _MINUS)
     return (f"{value:.{digits}g}" if isinstance(value, float) else str(value)).replace("-", _MINUS)
 

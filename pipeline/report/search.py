@@ -165,7 +165,7 @@ def _groups(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _spaces(tuned: Mapping[str, Json]) -> Table:
-    """Both spaces and what was chosen from them."""
+    """Every cell's space and what was chosen from them."""
     names = list(dict.fromkeys(name for ledger in tuned.values() for name in ledger["space"]))
     header = ["hyperparameter", *(f"{title_of(cell)}: {kind}" for cell in tuned for kind in ("searched", "best"))]
     rows = []
@@ -238,6 +238,6 @@ def _learning(curves: pd.DataFrame, cell: str, highest: float) -> Chart:
     caption = (
         f"{counted(len(seeds), 'network')}, trained for {epochs} epochs. Where the validation "
         "line rises while the training line falls, a network learns by heart; its best epoch is kept."
-        + thinning_note(len(seeds), min(len(seeds), _SEEDS), "networks").replace(", evenly spread", "")
+        + thinning_note(len(seeds), min(len(seeds), _SEEDS), "networks", how="drawn")
     )
     return Chart(title_of(cell), chart, caption, 300)

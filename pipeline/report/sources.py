@@ -62,7 +62,7 @@ class Sources:
         whole = self.root / path
         if not whole.exists() or not whole.stat().st_size:
             return None
-        return pd.read_csv(whole, dtype=_TEXTS, keep_default_na=False, na_values=[""])
+        return pd.read_csv(whole, dtype=_TEXTS, keep_default_na=False, na_values=[""], lineterminator="\n")
 
     def parquet(self, path: str, *, columns: Sequence[str] | None = None, **only: Any) -> pd.DataFrame | None:
         """A Parquet file.

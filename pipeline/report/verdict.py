@@ -113,7 +113,7 @@ def _facts(verdict: Json) -> list[tuple[str, str]]:
     baseline = verdict.get("baseline") or {}
     facts += [
         ("Decided by", title_of(str(verdict.get("metric", "")))),
-        ("Best on validation", title_of(str(verdict.get("best_on_validation", "")))),
+        ("Best cell on validation", title_of(str(verdict.get("best_on_validation", "")))),
         ("Served", title_of(str(verdict.get("served", "")))),
         ("Forecast origins", f"{figure(verdict.get('n_cutoffs'))} × {counted(verdict.get('n_series') or 0, 'series')}"),
         *_worth(verdict),
@@ -204,7 +204,7 @@ def _reservations(verdict: Json) -> list[Part]:
         )
     elif recommended and best and best != recommended:
         words.append(
-            f"On the validation part {title_of(best)} did best, though {title_of(recommended)} is recommended."
+            f"Of the cells {title_of(best)} did best on the validation part; {title_of(recommended)} is recommended."
         )
     words += [
         f"{versus(pair['pair'])}: {more}"

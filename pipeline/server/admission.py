@@ -18,13 +18,13 @@ Respond = Callable[[str, RequestError], Response]
 
 
 class Admitted:
-    """Lets so many requests in at a time, each for so long. Only those that ask for a forecast count.
+    """Lets so many requests in at a time, each for so long. Only POST requests count.
 
     Args:
         app: that they reach.
         limits: how many, how long.
         metrics: that are told how many there are.
-        respond: makes a error a response.
+        respond: turns an error into a response.
     """
 
     def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, respond: Respond) -> None:
@@ -50,7 +50,7 @@ class Admitted:
             )
             return RequestError(415, told, code="body-format")
         if self._metrics.inside >= self._limits.requests:
-            told = f"the server answers {self._limits.requests:,} requests already; come again later"
+            told = f"the server answers {self._limits.requests:,} requests already; try again later"
             again = {"Retry-After": str(self._limits.retry_after_s)}
             return RequestError(429, told, code="busy", headers=again)
         return None
@@ -70,7 +70,7 @@ class Admitted:
         except TimeoutError:
             if begun or not deadline.expired():
                 raise
-            told = f"no answer within {self._limits.deadline_s:g} s; ask for less at a time, or come again later"
+            told = f"no answer within {self._limits.deadline_s:g} s; ask for less at a time, or try again later"
             await self._respond(scope["path"], RequestError(504, told, code="deadline"))(scope, receive, send)
         finally:
             self._metrics.inside -= 1

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pipeline.errors import BundleError
@@ -97,9 +97,9 @@ def create_app(
     routes = [route for router in routers for route in router.routes]  # flat, as nested ones are looked through twice
     app.router.routes.extend([*_direct(routes), *routes])
 
-    @app.get("/metrics", **described("Metrics for Prometheus"))
+    @app.get("/metrics", **described("Metrics for Prometheus"), response_class=PlainTextResponse)
     async def prometheus() -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     _handle_errors(app, limits)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limits.body_bytes)

@@ -83,7 +83,7 @@ class Authenticated:
     Args:
         app: that they reach.
         key: that they need; of it no more than a hash is kept.
-        respond: makes a error a response.
+        respond: turns an error into a response.
     """
 
     def __init__(self, app: ASGIApp, *, key: str, respond: Callable[[str, RequestError], Response]) -> None:

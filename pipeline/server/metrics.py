@@ -19,7 +19,7 @@ class Metrics:
     Attributes:
         requests: answered, by protocol and status.
         seconds: to answer, by protocol.
-        inside: requests that are being answered now, the queue's included.
+        inside: POST requests that are being answered now, the queue's included.
         batch: windows per call of a graph.
         version: that is served, by model.
         reloads: new versions, by model and outcome: `switched` or `refused`.

@@ -41,7 +41,7 @@ class UnknownModelError(RequestError):
 
     Args:
         name: of the model.
-        version: that was asked for; None for the latest.
+        version: that was asked for; None for the one that is served.
         served: name and version of those there are.
     """
 

@@ -156,7 +156,7 @@ def read_file(
     try:
         if form == "parquet":
             _check_parquet(raw, field, columns=Columns.from_json(meta["columns"]), find=find, limits=limits)
-        return read_upload(raw, data_of(Path(field), form, meta, option=str, **options), find=find)
+        return read_upload(raw, data_of(Path(field), form, meta, **options), find=find)
     except GatecastError as error:
         raise request_error_of(error, field=field) from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

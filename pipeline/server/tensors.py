@@ -18,7 +18,6 @@ from pipeline.server.request_errors import RequestError, echo
 
 ALONG_CONTEXT = ("history", "observed", "past")  # their second axis is the context, of any length
 OUTPUTS = ("forecast", "mean")
-OPTIONAL = ("observed", "past", "static_cat", "static_num")
 _LARGEST_CATEGORY = 2**53  # up to where floats hold every whole number
 
 

@@ -11,6 +11,7 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 
+from pipeline.errors import GatecastError
 from pipeline.server.limits import Limits
 from pipeline.server.request_errors import RequestError, echo
 
@@ -77,11 +78,17 @@ class Form:
         """Reads the file of a field; see `read_history`."""
         from pipeline.columns import Columns
         from pipeline.server.tables import check_names, read_file
+        from pipeline.userfiles import one_character
 
         file = self.files[field]
         if file is None:
             raise RequestError(422, f"{field}: a file is needed. Received: nothing", code="body-invalid", field=field)
         text: dict[str, Any] = {name: self.fields.get(name, usual) for name, usual in _TEXT.items()}
+        for name in ("delimiter", "decimal"):
+            try:
+                text[name] = one_character(text[name], name)
+            except GatecastError as error:
+                raise RequestError(422, str(error), code="body-invalid", field=name) from None
         frame = read_file(*file, field, meta=meta, find=find, limits=limits, **text)
         layout = find([str(name) for name in frame], Columns.from_json(meta["columns"]), field)
         check_names({str(name): cells for name, cells in frame.items()}, layout, field, limits)
@@ -100,7 +107,7 @@ async def read_request(request: Request, files: Sequence[str]) -> Form | bytes:
 
     Raises:
         RequestError: `body-format`; `request-invalid`, where the form is in no charset; `body-invalid`, where it has a
-            field twice or a file in another field; `upload-format`, where a field should be a file and is not.
+            field twice, a file in another field, or none in a field that should be one.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     raw = await request.body()
@@ -150,5 +157,5 @@ async def _read(form: FormData, name: str) -> tuple[bytes, str] | None:
         return None
     if not isinstance(file, UploadFile):
         told = f"{name}: a file is needed, with its name. Received: {echo(file)}"
-        raise RequestError(422, told, code="upload-format", field=name)
+        raise RequestError(422, told, code="body-invalid", field=name)
     return await file.read(), file.filename or ""

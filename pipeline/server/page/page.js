@@ -27,6 +27,7 @@ const state = {
   span: "near",
   decimals: 2, // of the values that are shown
   forecasts: new Map(), // name of model -> what is shown of it: {row, places, ds, median, intervals, key}
+  failed: new Map(), // name of model -> key of what it gave no forecast of
   problems: new Map(), // where -> words
 };
 let generation = 0; // of the source; what comes late for another one is dropped
@@ -52,7 +53,7 @@ let asked = null; // the promise of a key, while its dialog is open
 const askKey = (again) => {
   if (asked !== null) return asked;
   at("key-words").textContent = again
-    ? "That key is not known here. Another?"
+    ? "The server does not accept that key. Another?"
     : "It stays in this page’s memory until the page is closed.";
   const dialog = at("key-dialog");
   asked = new Promise((resolve, reject) => {
@@ -111,6 +112,7 @@ const tell = (where, error) => {
 
 const tickedModels = () => state.models.filter((model) => state.ticked.has(model.name));
 const leader = () => tickedModels()[0] ?? state.models[0];
+const shownModels = () => (state.ticked.size > 0 ? tickedModels() : [leader()]);
 const levelsOf = (models) => models[0].schema.levels.filter((level) => models.every((model) => model.schema.levels.includes(level)));
 
 const loadModels = async () => {
@@ -205,7 +207,7 @@ const showAbout = () => {
 const cleanStamp = (stamp) => (typeof stamp === "number" ? stamp : String(stamp).slice(0, 19));
 
 const showLevels = () => {
-  const levels = levelsOf(tickedModels().length > 0 ? tickedModels() : state.models.slice(0, 1));
+  const levels = levelsOf(shownModels());
   if (!levels.includes(state.level) && state.level !== "none") state.level = levels.includes("80") ? "80" : levels[0] ?? "none";
   const options = [...levels].sort((a, b) => a - b).map((level) => make("option", { value: level }, `${level} %`));
   at("level").replaceChildren(...options, make("option", { value: "none" }, "none"));
@@ -354,7 +356,7 @@ const forecastAll = () => { for (const model of tickedModels()) if (!busy.has(mo
 
 const forecast = async (model) => {
   const key = keyOf();
-  if (state.forecasts.get(model.name)?.key === key || state.failed?.get(model.name) === key) return;
+  if (state.forecasts.get(model.name)?.key === key || state.failed.get(model.name) === key) return;
   busy.set(model.name, key);
   try {
     const found = await forecastNow(model);
@@ -378,8 +380,6 @@ const forecast = async (model) => {
   draw();
   forecastAll();
 };
-state.failed = new Map();
-
 const forecastNow = async (model) => {
   const { unique_id: name } = state.series;
   const stamp = state.series.ds[state.cutoff];
@@ -428,8 +428,8 @@ const bandsOf = (intervals, levels) => levels.filter((level) => level in interva
 
 const viewOf = () => {
   const { series: { places }, cutoff } = state;
-  const horizon = Math.max(...(tickedModels().length > 0 ? tickedModels() : [leader()]).map(({ schema }) => schema.horizon));
-  const context = Math.max(...(tickedModels().length > 0 ? tickedModels() : [leader()]).map(({ schema }) => schema.context_length));
+  const horizon = Math.max(...shownModels().map(({ schema }) => schema.horizon));
+  const context = Math.max(...shownModels().map(({ schema }) => schema.context_length));
   const count = places.length, step = count > 1 ? (places[count - 1] - places[0]) / (count - 1) : 1;
   // Room for the forecast after the last step; a row may lie beyond the history.
   const placeAt = (row) => (row < count ? places[Math.max(0, row)] : places[count - 1] + (row - count + 1) * step);
@@ -469,7 +469,7 @@ const draw = () => {
   if (series === null) return;
   const now = current(), view = viewOf();
   state.decimals = decimalsNow(now);
-  const wanted = [...(levelsOf(tickedModels().length > 0 ? tickedModels() : [leader()]))].sort((a, b) => b - a);
+  const wanted = [...levelsOf(shownModels())].sort((a, b) => b - a);
   const several = state.ticked.size > 1;
   // One model has room for its narrower intervals too.
   const levels = state.level === "none" ? [] : several ? [state.level] : wanted.filter((level) => Number(level) <= Number(state.level));
