@@ -116,7 +116,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         meta = json.loads(_read(path))
     except ValueError as error:
-        raise BundleError(f"{path} is no JSON: {error}; {_restore(folder)}") from None
+        raise BundleError(f"{path} is no JSON: {error}; {how_to_restore(folder)}") from None
     schema = meta.get("schema") if isinstance(meta, dict) else None
     if schema != SCHEMA:
         raise BundleError(
@@ -127,12 +127,13 @@ def load_bundle(folder: Path) -> Bundle:
         spec = NetworkSpec.from_json(meta)
         expected = meta["files"][GRAPH]
     except (KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path} is incomplete: {error}; {_restore(folder)}") from None
+        raise BundleError(f"{path} is incomplete: {error}; {how_to_restore(folder)}") from None
     graph = _read(folder / GRAPH)
     received = hashlib.sha256(graph).hexdigest()
     if received != expected:
         raise BundleError(
-            f"{folder / GRAPH} was altered: sha256 {expected} is expected. Received: {received}; {_restore(folder)}"
+            f"{folder / GRAPH} was altered: sha256 {expected} is expected. Received: {received}; "
+            f"{how_to_restore(folder)}"
         )
     return Bundle(graph, spec, meta)
 
@@ -146,5 +147,6 @@ def _read(path: Path) -> bytes:
         raise BundleError(f"{path} cannot be read: {error.strerror}; make it readable") from None
 
 
-def _restore(folder: Path) -> str:
+def how_to_restore(folder: Path) -> str:
+    """The mend of errors about a bundle of which something is missing or altered."""
     return f"bring it back with `dvc checkout {folder}`"

@@ -78,9 +78,9 @@ class Measured:
     @staticmethod
     def _pivot(windows: pd.DataFrame, metric: str, by: str) -> Floats:
         """Shares of the metric, whose sum is that of each series, or whose mean over time is that of all of them."""
-        series, known = [windows["forecast"], windows["unique_id"]], windows[windows[metric].notna()]
+        series, defined = [windows["forecast"], windows["unique_id"]], windows[metric].notna()
         # A series counts each of its steps once, so that a window in which few are observed counts for little.
-        steps = windows["steps"].where(windows[metric].notna(), 0)
+        steps = windows["steps"].where(defined, 0)
         share = steps / steps.groupby(series, observed=True).transform("sum")
         terms = windows[metric] * share
         if metric in SQUARED:
@@ -90,6 +90,7 @@ class Measured:
             m = terms.groupby(series, observed=True).transform("sum")
             terms = ((m * share + terms) / (2 * np.sqrt(m))).where(m > 0, terms)
         if by == "cutoff":  # every series counts as much as any other, however often it is defined
+            known = windows[defined]
             terms = terms * (known["cutoff"].nunique() / max(known["unique_id"].nunique(), 1))
         rows = terms.groupby([windows["forecast"], windows[by]], sort=True, observed=True).sum(min_count=1)
         return rows.unstack(by).to_numpy(np.float64)

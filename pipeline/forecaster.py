@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipeline.bundle import DESCRIPTION, is_evaluated, load_bundle
+from pipeline.bundle import DESCRIPTION, how_to_restore, is_evaluated, load_bundle
 from pipeline.covariates import encode_history
 from pipeline.errors import BundleError, DataError, GatecastError
 from pipeline.hparams import UNKNOWN, NetworkSpec
@@ -92,7 +92,7 @@ class Forecaster:
             if given.get(name) != shape:
                 raise BundleError(
                     f"{folder / DESCRIPTION} was altered: the graph has {name} [N, {_listed(given.get(name))}]. "
-                    f"Received: [N, {_listed(shape)}]; bring the bundle back, or make it again"
+                    f"Received: [N, {_listed(shape)}]; {how_to_restore(folder)}"
                 )
 
     @property

@@ -21,7 +21,7 @@ def train_members(
     arguments: tuple[Any, ...],
     parallel: int,
     folder: Path,
-    usable: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+    usable: Callable[[Mapping[str, Any]], bool],
 ) -> list[dict[str, Any]]:
     """Trains a network per seed.
 

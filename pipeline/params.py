@@ -95,7 +95,7 @@ class StaticParams(_Section):
     numeric: MaybeColumnNames
 
 
-def _tab(value: object) -> object:
+def read_tab(value: object) -> object:
     r"""A tab where it is written as '\t' is shown, which YAML takes for two characters unless in double quotes."""
     return "\t" if value == r"\t" else value
 
@@ -110,7 +110,7 @@ class DataParams(_Section):
     path: Annotated[str, Len(1)]
     pattern: Annotated[str, Len(1)]
     format: Literal["csv", "parquet", "tsf"]
-    delimiter: Annotated[str, BeforeValidator(_tab), Len(1, 1)]
+    delimiter: Annotated[str, BeforeValidator(read_tab), Len(1, 1)]
     decimal: Annotated[str, Len(1, 1)]
     encoding: str
     id_col: str | None

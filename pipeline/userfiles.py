@@ -14,7 +14,7 @@ import zstandard
 
 from pipeline.columns import Columns, find_future_layout, find_history_layout
 from pipeline.errors import GatecastError
-from pipeline.params import DataParams, RepairParams
+from pipeline.params import DataParams, RepairParams, read_tab
 from pipeline.sources import read_source
 from pipeline.storage import replacing
 
@@ -107,7 +107,7 @@ def data_of(
 
 
 def one_character(value: str, name: str) -> str:
-    """A delimiter or a decimal point; for `\\t` a tab, as errors write it and few shells can.
+    """A delimiter or a decimal point; for `\\t` a tab, as in params.yaml.
 
     Args:
         value: as it was given.
@@ -116,7 +116,7 @@ def one_character(value: str, name: str) -> str:
     Raises:
         GatecastError: it is none or several.
     """
-    value = "\t" if value == "\\t" else value
+    value = str(read_tab(value))
     if len(value) != 1:
         raise GatecastError(f"{name} is one character. Received: {value!r}; give one, such as ';' or '\\t'")
     return value

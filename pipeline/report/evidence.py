@@ -41,14 +41,12 @@ def budget_table(budget: Json) -> Table:
     return Table("What each search was allowed, and used", ["cell", *_BUDGET], rows, caption)
 
 
-def results_table(table: pd.DataFrame) -> Table:
-    """The results table of compare."""
+def results_table(table: pd.DataFrame, metric: str) -> Table:
+    """The results table of compare, where a metric decided."""
     shares = {"coverage_80"}
     names = {"mase_seeds_mean": "MASE of single networks", "mase_seeds_sd": "± sd", "coverage_80": "80 % coverage"}
-    decides = {str(column).removeprefix("validation_") for column in table if str(column).startswith("validation_")}
-    columns = [
-        column for column in table if column not in {"width_80", "mae", "rmse", "parameters", "trials"} - decides
-    ]
+    hidden = {"width_80", "mae", "rmse", "parameters", "trials"} - {metric}
+    columns = [column for column in table if column not in hidden]
     rows = [
         [
             title_of(str(value)) if name == "model" else percent(value) if name in shares else figure(value)

@@ -19,7 +19,7 @@ from pipeline.report.charts import (
     thinning_note,
 )
 from pipeline.report.parts import Chart, Section, figure, listed, missing, title_of
-from pipeline.report.sources import Sources
+from pipeline.report.sources import Json, Sources
 from pipeline.timestamps import to_user_time
 
 _POINTS = 150  # of each line at most
@@ -39,9 +39,9 @@ def forecasts_section(sources: Sources) -> Section:
     if not windows:
         path = f"models/evaluation/{cell}-losses.parquet"
         return Section("forecasts", "Forecasts", "", [missing(f"{path} or its forecasts", f"evaluate@{cell}")])
-    return Section(
-        "forecasts", "Forecasts", lead, [_chart(sources, name, **window) for name, window in windows.items()]
-    )
+    columns = (sources.json("data/series/audit.json") or {}).get("columns") or {}
+    charts = [_chart(sources, name, columns, **window) for name, window in windows.items()]
+    return Section("forecasts", "Forecasts", lead, charts)
 
 
 def _chooser(sources: Sources, cell: str) -> str:
@@ -68,7 +68,7 @@ def _chosen(sources: Sources, cell: str) -> dict[str, dict[str, Any]]:
     return {name: dict(ordered.iloc[place][["unique_id", "cutoff"]]) for name, place in places.items()}
 
 
-def _chart(sources: Sources, name: str, *, unique_id: str, cutoff: Any) -> Chart:
+def _chart(sources: Sources, name: str, columns: Json, *, unique_id: str, cutoff: Any) -> Chart:
     chart = new_figure(x="", y="")
     actual = _actual(sources, unique_id, cutoff)
     told, horizon, drawn = [], 0, 0
@@ -76,12 +76,12 @@ def _chart(sources: Sources, name: str, *, unique_id: str, cutoff: Any) -> Chart
         found = _window(sources, cell, unique_id, cutoff)
         if found is not None:
             horizon, drawn = len(found), len(thin(found, _POINTS))
-            _draw(chart, _in_user_time(sources, thin(found, _POINTS)), cell)
+            _draw(chart, _in_user_time(columns, thin(found, _POINTS)), cell)
             told.append(f"{title_of(cell)} {figure(_loss(sources, cell, 'ensemble', unique_id, cutoff))}")
     baseline = sources.best_baseline
     lines = None if baseline is None else _window(sources, "baselines", unique_id, cutoff)
     if lines is not None and baseline in lines:
-        lines = _in_user_time(sources, thin(lines, _POINTS))
+        lines = _in_user_time(columns, thin(lines, _POINTS))
         line = {"dash": "dash", "width": 1.5}
         add_line(chart, lines["ds"], lines[baseline], name=title_of(str(baseline)), colour=GREYS[0], line=line)
         told.append(
@@ -89,7 +89,7 @@ def _chart(sources: Sources, name: str, *, unique_id: str, cutoff: Any) -> Chart
         )
     past = actual[actual["ds"] <= cutoff].tail(_HORIZONS * max(horizon, 1))
     shown = thin(pd.concat([past, actual[actual["ds"] > cutoff].head(horizon)]), 2 * _POINTS)
-    shown, now = _in_user_time(sources, shown), _in_user_time(sources, pd.DataFrame({"ds": [cutoff]}))["ds"].iloc[0]
+    shown, now = _in_user_time(columns, shown), _in_user_time(columns, pd.DataFrame({"ds": [cutoff]}))["ds"].iloc[0]
     add_line(chart, shown["ds"], shown["y"], name="actual", colour=INK, line={"width": 1.75})
     chart.add_vline(x=now, line={"color": GREYS[1], "width": 1, "dash": "dot"})
     caption = (
@@ -149,9 +149,8 @@ def _actual(sources: Sources, unique_id: str, cutoff: Any) -> pd.DataFrame:
     return pd.DataFrame({"ds": [], "y": []}) if window is None else window[["ds", "y"]]
 
 
-def _in_user_time(sources: Sources, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the times that the user's clocks show."""
-    columns = (sources.json("data/series/audit.json") or {}).get("columns") or {}
+def _in_user_time(columns: Json, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the times that the user's clocks show, whose zone ingest keeps with the columns."""
     if frame.empty or columns.get("timezone") is None:
         return frame
     times = to_user_time(frame["ds"], freq=columns["freq"], timezone=columns["timezone"])

@@ -78,7 +78,7 @@ def verdict_section(sources: Sources) -> Section:
         parts.append(budget_table(verdict["budget"]))
     table = sources.csv("models/comparison/table.csv")
     if table is not None:
-        parts.append(results_table(table))
+        parts.append(results_table(table, sources.metric))
     parts += rank_chart(verdict)
     if details := test_tables(verdict):
         parts.append(Fold("Every test, and what stands beside it", details))
