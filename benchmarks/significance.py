@@ -11,6 +11,7 @@ results/significance.json and, as a table, to SIGNIFICANCE.md.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,26 +66,42 @@ class Shape:
 
     Attributes:
         windows: cutoffs, or series.
-        horizon: in cutoffs; None where the windows are independent series.
+        horizon: in steps; None where the windows are independent series.
         noise: standard deviation of one step's relative loss difference.
+        apart: steps from one cutoff to the next.
     """
 
     windows: int
     horizon: int | None
     noise: float
+    apart: int = 1
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"{self.windows:,} series" if self.horizon is None else f"{self.windows:,} cutoffs, {self.horizon} steps"
+        if self.horizon is None:
+            return f"{self.windows:,} series"
+        apart = f", {self.apart} apart" if self.apart > 1 else ""
+        return f"{self.windows:,} cutoffs{apart}, {self.horizon} steps"
+
+    @property
+    def overlap(self) -> int:
+        """Cutoffs within one horizon."""
+        return 1 if self.horizon is None else math.ceil(self.horizon / self.apart)
 
     @property
     def allowed(self) -> bool:
         """Whether a decision may rest on it."""
-        return self.horizon is None or self.windows >= HORIZONS_NEEDED * self.horizon
+        return self.horizon is None or self.windows >= HORIZONS_NEEDED * self.overlap
 
 
-SHAPES = (Shape(183, 26, 0.5), Shape(2785, 96, 1.0), Shape(2161, 720, 2.0), Shape(414, None, 0.5))
+SHAPES = (
+    Shape(183, 26, 0.5),
+    Shape(2785, 96, 1.0),
+    Shape(8, 24, 0.4, apart=24),
+    Shape(2161, 720, 2.0),
+    Shape(414, None, 0.5),
+)
 
 
 def draw(
@@ -113,19 +130,19 @@ def draw(
 
 
 def _overlapping(shape: Shape, rng: np.random.Generator, correlation: float) -> Floats:
-    """[windows] means over the horizon of shocks that successive cutoffs share."""
+    """[windows] means over the horizon of shocks that cutoffs share which lie less than it apart."""
     assert shape.horizon is not None
     burn = 100
-    innovations = rng.standard_normal(shape.windows + shape.horizon - 1 + burn)
+    innovations = rng.standard_normal((shape.windows - 1) * shape.apart + shape.horizon + burn)
     steps = lfilter([np.sqrt(1 - correlation**2)], [1.0, -correlation], innovations)[burn:]
     sums = np.concatenate([[0.0], np.cumsum(steps)])
     means: Floats = (sums[shape.horizon :] - sums[: -shape.horizon]) / shape.horizon
-    return means
+    return means[:: shape.apart]
 
 
 def methods(shape: Shape, *, resamples: int) -> dict[str, Callable[[Floats, Floats], bool]]:
     """What rejects, by name."""
-    overlap = shape.horizon or 1
+    overlap = shape.overlap
 
     def decides(a: Floats, b: Floats) -> bool:
         found = over_series(a, b) if shape.horizon is None else over_time(a, b, overlap=overlap)

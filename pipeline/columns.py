@@ -33,6 +33,7 @@ class Columns:
         future_covariates: columns of numbers that are known ahead.
         static_categorical: columns of text, the same in all rows of a series.
         static_numeric: columns of numbers, the same in all rows of a series.
+        or_iso: whether a column `ds` may be in ISO 8601 instead of in the format.
     """
 
     id_col: str | None
@@ -45,6 +46,7 @@ class Columns:
     future_covariates: tuple[str, ...] = ()
     static_categorical: tuple[str, ...] = ()
     static_numeric: tuple[str, ...] = ()
+    or_iso: bool = False
 
     @classmethod
     def from_params(cls, data: DataParams) -> Columns:
@@ -84,10 +86,12 @@ class Columns:
     def of_history(self, found: Sequence[Any]) -> Columns:
         """The same for a history to forecast from, given the names of its columns.
 
-        Where one series was trained on, as `ds` and `y`, a history that names its series may hold many.
+        Where one series was trained on, as `ds` and `y`, a history that names its series may hold many. A column `ds`
+        may be in ISO 8601, as it is where the training data has other names, though they have it in a format.
         """
         one_series = (self.id_col, self.time_col, self.target_col) == (None, ("ds",), ("y",))
-        return dataclasses.replace(self, id_col="unique_id") if one_series and "unique_id" in found else self
+        id_col = "unique_id" if one_series and "unique_id" in found else self.id_col
+        return dataclasses.replace(self, id_col=id_col, or_iso=True)
 
     def covariates(self) -> tuple[str, ...]:
         """All covariates: past, future, static."""
@@ -125,6 +129,7 @@ class Layout:
         future: as `Columns.future_covariates`.
         categorical: as `Columns.static_categorical`.
         numeric: as `Columns.static_numeric`.
+        or_iso: whether times may be in ISO 8601 all the same.
     """
 
     id_col: str | None
@@ -136,6 +141,7 @@ class Layout:
     future: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    or_iso: bool = False
 
     def needed(self) -> list[str]:
         """All columns that are read."""
@@ -231,6 +237,7 @@ def find_future_layout(found: Sequence[Any], columns: Columns, where: str, *, on
         (),
         (),
         future=columns.future_covariates,
+        or_iso=time == ("ds",),
     )
     _check_found(layout, found, where)
     return layout
@@ -248,6 +255,7 @@ def _own_layout(columns: Columns) -> Layout:
         columns.future_covariates,
         columns.static_categorical,
         columns.static_numeric,
+        or_iso=columns.or_iso and columns.time_col in (None, ("ds",)),
     )
 
 

@@ -329,7 +329,8 @@ def _check_exists(path: Path) -> None:
 def _result_row(name: str, entry: Json) -> list[str]:
     seeds = "-"
     if "per_seed" in entry:
-        seeds = f"{_fixed(entry['seeds_mean']['mase'])} ± {_fixed(entry['seeds_sd']['mase'])}"
+        mean, spread = entry["seeds_mean"]["mase"], entry["seeds_sd"]["mase"]
+        seeds = _fixed(mean) if spread is None else f"{_fixed(mean)} ± {_fixed(spread)}"
     coverage = entry.get("coverage_80")
     return [
         name.replace("_", " "),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -18,6 +18,7 @@ from pipeline.hparams import UNKNOWN, Hparams, Inputs
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 IDENTITY = "unique_id"  # the categorical input that names the series
+UNSEEN = 1e30  # the scale of a covariate without any value to be trained on: whatever comes is next to 0, and no noise
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
 
@@ -139,9 +140,7 @@ def describe(
             that is theirs alone: what it was not trained on would be a random vector, and so is unknown.
     """
     trained = list(trained_on)
-    values = known.cut(train_lengths).values
-    past = _scaling(np.concatenate(values) if values else np.zeros((0, len(known.past))))
-    numeric = _scaling(np.array([np.asarray(v)[trained] for v in known.numeric.values()]).reshape(-1, len(trained)).T)
+    past, numeric = (_scaling(values) for values in _trained_on(known, train_lengths, trained))
     return {
         "past": list(known.past),
         "future": list(known.future),
@@ -156,6 +155,35 @@ def describe(
         "numeric_location": numeric[0],
         "numeric_scale": numeric[1],
     }
+
+
+def say_nothing(known: Known, train_lengths: Sequence[int], trained_on: Sequence[int]) -> Iterator[str]:
+    """In words, the numbers that tell networks nothing, as the training part has no two different values of them.
+
+    Args:
+        known: as for `describe`.
+        train_lengths: as for `describe`.
+        trained_on: as for `describe`.
+    """
+    for names, values in zip((known.past, known.numeric), _trained_on(known, train_lengths, trained_on), strict=True):
+        for name, column in zip(names, values.T, strict=True):
+            seen = column[np.isfinite(column)]
+            if not len(seen):
+                yield f"{name!r} has no value in the training part, so that networks are not told it at all"
+            elif len(seen) < len(column) and np.ptp(seen) == 0:
+                yield (
+                    f"{name!r} is {seen[0]:g} wherever the training part has it, which to networks is the same as a "
+                    "missing value; write what it is elsewhere, such as 0"
+                )
+
+
+def _trained_on(known: Known, train_lengths: Sequence[int], trained_on: Sequence[int]) -> tuple[Floats, Floats]:
+    """The values [n, P] over time in the training part, and those [n, M] of the series with training windows."""
+    values, trained = known.cut(train_lengths).values, list(trained_on)
+    return (
+        np.concatenate(values) if values else np.zeros((0, len(known.past))),
+        np.array([np.asarray(v)[trained] for v in known.numeric.values()]).reshape(-1, len(trained)).T,
+    )
 
 
 def encode(words: Sequence[str | None], vocabulary: Sequence[str]) -> Ints:
@@ -173,7 +201,7 @@ def encode_history(words: Sequence[str | None], vocabulary: Sequence[str]) -> In
     unknown = {word for word in words if word is not None}.difference(vocabulary)
     spelt: dict[str | None, str] = {}
     if meanings := {word: meaning for word in unknown if (meaning := _meaning(word)) is not None}:
-        alike: dict[Decimal | str | None, list[str]] = {}
+        alike: dict[Hashable | None, list[str]] = {}
         for word in vocabulary:
             alike.setdefault(_meaning(word), []).append(word)
         same = {word: alike.get(meaning, []) for word, meaning in meanings.items()}
@@ -181,11 +209,15 @@ def encode_history(words: Sequence[str | None], vocabulary: Sequence[str]) -> In
     return encode([spelt.get(word, word) for word in words], vocabulary)
 
 
-def _meaning(word: str) -> Decimal | str | None:
-    """What the spellings of a number, or of true or false, have in common; None for other words."""
+def _meaning(word: str) -> Hashable | None:
+    """What the spellings of a number, or of true or false, have in common, also where the name of a target follows."""
     if _NUMBER.fullmatch(word):
         return Decimal(word)
-    return word.lower() if word.lower() in ("true", "false") else None
+    if word.lower() in ("true", "false"):
+        return word.lower()
+    series, _, target = word.rpartition("/")
+    meaning = _meaning(series) if series else None
+    return None if meaning is None else (meaning, target)
 
 
 def save_covariates(known: Known, meta: Mapping[str, Any], folder: Path, *, count: int) -> None:
@@ -199,7 +231,7 @@ def save_covariates(known: Known, meta: Mapping[str, Any], folder: Path, *, coun
 
 
 def _scaling(values: Floats) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of columns [n, P]; 0 and 1 of one without values.
+    """Mean and standard deviation of columns [n, P]; of one without values what makes 0 of any that come later.
 
     A column that never changes is in units of its own size, or of 1 where that is larger: a price that has always been
     9.99 and rises to 11.99 does so by a fifth. Its computed deviation would be 0, or noise of the last bit.
@@ -212,4 +244,4 @@ def _scaling(values: Floats) -> tuple[list[float], list[float]]:
     constant = low == np.max(values, axis=0, where=seen, initial=-np.inf)
     own_size = np.maximum(np.abs(low, where=constant, out=np.zeros(len(low))), 1.0)
     location, scale = np.where(constant, low, mean), np.where(constant, own_size, spread)
-    return location.tolist(), np.where(seen.any(axis=0), scale, 1.0).tolist()
+    return location.tolist(), np.where(seen.any(axis=0), scale, UNSEEN).tolist()

@@ -79,7 +79,7 @@ def decide(
             "models": [*(cell.name for cell in comparison.cells), SERVED_BASELINE],
             "metric": metric,
             "n_cutoffs": design.n_cutoffs,
-            "n_series": design.n_series,
+            "n_series": design.compared_series,
             "seeds": list(best.facts.seeds),
             "baseline": {
                 "name": baseline.name,

@@ -108,7 +108,7 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
         "uncalibrated": {name: uncalibrated[name] for name in UNCALIBRATED if name in uncalibrated},
         "per_seed": per_seed,
         "seeds_mean": table.mean().to_dict(),
-        "seeds_sd": table.std(ddof=min(1, len(table) - 1)).to_dict(),
+        "seeds_sd": table.std(ddof=1).to_dict(),  # null of a single network, whose spread is not known
         **count_windows(test),
     }
     return Evaluation(

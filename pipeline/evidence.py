@@ -63,8 +63,9 @@ class Measured:
         return self.horizon.pivot(index="cutoff", columns="step", values=metric).to_numpy(np.float64)
 
     def error(self, metric: str) -> float:
-        """The metric of one network, expected over networks: mean over series, as the evaluation has it."""
-        return float(np.nanmean(self.networks(metric, by="unique_id")))
+        """The metric of one network, expected over networks: mean over series, as the evaluation has it; or NaN."""
+        errors = self.networks(metric, by="unique_id")
+        return float(np.nanmean(errors)) if np.isfinite(errors).any() else math.nan
 
     def at(self, cutoffs: Sequence[Any]) -> Measured:
         """The losses at some cutoffs."""
@@ -108,6 +109,7 @@ class Design:
         in_shared: windows at these cutoffs.
         n_windows: all windows.
         n_series: series with a window.
+        series_in_shared: series with a window at these cutoffs.
         most_windows: the most that one series has.
         horizon: steps forecast.
         step_size: steps between the cutoffs of a series.
@@ -118,6 +120,7 @@ class Design:
     in_shared: int
     n_windows: int
     n_series: int
+    series_in_shared: int
     most_windows: int
     horizon: int
     step_size: int
@@ -150,6 +153,11 @@ class Design:
     def n_cutoffs(self) -> int:
         """Cutoffs that follow each other: the shared ones where they are compared, else the most of one series."""
         return len(self.shared) if self.kind == OVER_TIME else self.most_windows
+
+    @property
+    def compared_series(self) -> int:
+        """Series of which windows are compared."""
+        return self.series_in_shared if self.kind == OVER_TIME else self.n_series
 
     @property
     def compared(self) -> tuple[int, str]:
@@ -223,6 +231,7 @@ def measure_design(
         in_shared=int(shared.sum()),
         n_windows=len(one),
         n_series=len(by_series),
+        series_in_shared=one.loc[one["cutoff"].isin(shared.index), "unique_id"].nunique(),
         most_windows=max(by_series, default=0),
         horizon=horizon,
         step_size=step_size,

@@ -413,7 +413,8 @@ class _Contexts:
             raise DataError(
                 "context-empty",
                 f"{self._at(int(np.argmax(empty)), length - 1)}: nothing is observed in the {length} steps up to here "
-                f"({empty.sum():,} such series of {len(self.ids):,}); bring values, or leave the series out",
+                f"({empty.sum():,} such series of {len(self.ids):,}); bring values, or leave the series out (of a "
+                "table with a column for each by bringing the others as unique_id, ds, y)",
             )
         if transform == "log1p":
             what = "negative, and this network takes logarithms (transform: log1p)"

@@ -229,7 +229,8 @@ def suggest_frequency(times: Int64s) -> str | None:
         times: [N] microseconds since 1970, ascending, distinct.
 
     Returns:
-        A pandas offset alias: what fits a run of the stamps, else their most common distance; None for fewer than 3.
+        A pandas offset alias: what fits a run of the stamps, else their most common distance where it fits more than
+        half of them; None for fewer than 3.
     """
     stamps = pd.DatetimeIndex(times.view("datetime64[us]"))
     if len(stamps) < 3:
@@ -241,6 +242,9 @@ def suggest_frequency(times: Int64s) -> str | None:
             return inferred
     distances, counts = np.unique(np.diff(times), return_counts=True)
     step = int(distances[np.argmax(counts)])
+    _, in_phase = np.unique(times % step, return_counts=True)
+    if 2 * in_phase.max() <= len(times):  # days of the month, or times with jitter: the most common step fits few
+        return None
     return f"{step // DAY_US}D" if step % DAY_US == 0 else str(to_offset(pd.Timedelta(step, "us")).freqstr)
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pipeline.checks import failure, received
 from pipeline.covariate_rows import CovariateRows
 from pipeline.errors import DataError
-from pipeline.frequency import Bools, Grid, Int64s, suggest_frequency
+from pipeline.frequency import DAY_US, Bools, Grid, Int64s, suggest_frequency
 from pipeline.rows import Floats, Int32s, Rows, Source
+from pipeline.timestamps import to_instants
 
 _COARSE_FROM = 8  # distances between rows from which "never one step apart" is no accident
 _SPARSE = 100  # absent steps per row beyond which a gap is taken for a wrong timestamp
@@ -211,7 +212,7 @@ def choose_series(rows: Rows, source: Source, late: Int64s, *, min_history: int)
         rows: rows without gaps.
         source: the frame they come from.
         late: positions in the frame of the rows after data.end; a series that has some is not missed.
-        min_history: steps that a series has at least.
+        min_history: steps that a series has at least, from its first value to its last.
 
     Returns:
         The rows of the series that stay.
@@ -224,25 +225,35 @@ def choose_series(rows: Rows, source: Source, late: Int64s, *, min_history: int)
     lengths = np.diff(np.append(starts, len(rows.series)))
     lowest, highest = np.fmin.reduceat(rows.y, starts), np.fmax.reduceat(rows.y, starts)
     unobserved = np.isnan(lowest)
-    short = ~unobserved & (lengths < min_history)
+    history = _observed_spans(rows, starts)
+    short = ~unobserved & (history < min_history)
     observed = np.add.reduceat(~np.isnan(rows.y), starts, dtype=np.int64)
     constant = (observed > 1) & ~short & (lowest == highest)
 
     def drops(code: str, found: Bools, what: str) -> Bools:
         number = np.argmax(found)
-        said = what.format(steps=lengths[number], wanted=min_history, value=lowest[number])
+        said = what.format(steps=history[number], wanted=min_history, value=lowest[number])
         place = source.place(rows, starts[number])
         policy = source.ledger.settle(code, rows.series[starts[found]], first=lambda: (place, said))
         return found & (policy == "drop")
 
+    too_short = "the series has {steps:,} steps from its first value to its last, data.min_history is {wanted:,}"
     dropped = (
         drops("series-unobserved", unobserved, "the series has no values")
-        | drops("series-short", short, "the series has {steps:,} steps, data.min_history is {wanted:,}")
+        | drops("series-short", short, too_short)
         | drops("series-constant", constant, "the series is always {value}")
     )
     if dropped.all():
         raise failure("panel-empty", source.provenance.name(), "no series left")
     return rows.where(np.repeat(~dropped, lengths)) if dropped.any() else rows
+
+
+def _observed_spans(rows: Rows, starts: NDArray[np.intp]) -> Int64s:
+    """Steps from the first value of each series to its last; of one without values no more than 0."""
+    steps, seen = np.arange(len(rows.y)), ~np.isnan(rows.y)
+    first = np.minimum.reduceat(np.where(seen, steps, len(steps)), starts)
+    spans: Int64s = np.maximum.reduceat(np.where(seen, steps, -1), starts) - first + 1
+    return spans
 
 
 def _settle_lost(rows: Rows, source: Source, late: Int64s) -> None:
@@ -290,9 +301,17 @@ def _phases_of_series(series: Int32s, phases: Int64s, fits: Bools) -> Int64s:
 
 
 def _clock_changes(rows: Rows, source: Source) -> str:
-    """That rows fit in local time, where it is so: steps of several hours are moved off the grid by a clock change."""
+    """That rows fit in local time, where it is so: steps of several hours are moved off the grid by a clock change; or
+    that those of whole days fit in UTC, as instants of one time of day do.
+    """
     step, zone = source.frequency.step, source.columns.timezone
-    if zone is None or step is None or source.frequency.whole_numbered or source.frequency.keeps_wall_time:
+    if zone is None or source.frequency.whole_numbered:
+        return ""
+    if source.frequency.keeps_wall_time:
+        instants = to_instants(rows.ds, zone)
+        told = f", whose days are those of data.timezone {zone!r}, though all instants fit in UTC; set it to UTC"
+        return told if len(np.unique(instants % DAY_US)) == 1 else ""
+    if step is None:
         return ""
     local = pd.DatetimeIndex(rows.ds.view("datetime64[us]")).tz_localize("UTC").tz_convert(zone).tz_localize(None)
     times = local.as_unit("us").to_numpy().view(np.int64)

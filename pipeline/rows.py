@@ -216,6 +216,7 @@ def times_of(source: Source) -> Times:
     times = read_times(
         [source.frame[name] for name in source.layout.time],
         time_format=source.layout.time_format,
+        or_iso=source.layout.or_iso,
         timezone=source.columns.timezone,
         frequency=source.frequency,
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 OBJECTIVE = "val_loss"
 ATTEMPTS_PER_TRIAL = 4  # proposals, failed and duplicate ones included, before the search gives up
+_COLLISIONS = 1000  # random draws in a row that were tried before, after which a space counts as exhausted; not 20
 UNBOUNDED = 9999  # the budget is counted here, in completed trials; four digits number the trials
 
 Row = dict[str, Any]
@@ -268,6 +269,8 @@ def _oracle(params: TuneParams, space: SearchSpace, folder: str) -> tuple[keras_
     with loading():  # it loads TensorFlow
         import keras_tuner
 
+        from pipeline.local_search import FIRST, LocalSearchOracle
+
     hyperparameters = _hyperparameters(space)
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "min"),
@@ -277,21 +280,22 @@ def _oracle(params: TuneParams, space: SearchSpace, folder: str) -> tuple[keras_
     }
     drawn = 0
     if params.algorithm == "hyperband":
-        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=params.max_epochs, **common)
+        oracle = keras_tuner.oracles.HyperbandOracle(
+            max_epochs=params.max_epochs, hyperband_iterations=UNBOUNDED, **common
+        )
     elif params.algorithm == "bayesian":
-        drawn = 3 * len(hyperparameters.space)  # Keras Tuner's own default
+        drawn = FIRST  # three for each hyperparameter, as Keras Tuner has it, are more than most searches have
         oracle = keras_tuner.oracles.BayesianOptimizationOracle(
             max_trials=UNBOUNDED, num_initial_points=drawn, **common
         )
     elif params.algorithm == "local":
-        from pipeline.local_search import FIRST, LocalSearchOracle
-
         drawn = FIRST
         oracle = LocalSearchOracle(max_trials=UNBOUNDED, **common)
     else:
         drawn = UNBOUNDED
         oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=UNBOUNDED, **common)
     oracle.verbose = 0
+    oracle._max_collisions = _COLLISIONS
     oracle._set_project_dir(folder, "oracle")
     return oracle, drawn
 

@@ -136,7 +136,9 @@ def over_time(a: Floats, b: Floats, *, overlap: int) -> Difference:
     The windows' variance is the equal-weighted cosine estimate with its fixed-b t distribution (Lazarus, Lewis, Stock
     and Watson 2018). Their rule for the number of cosines, .4 T^(2/3), is for shocks that last a few steps. Forecasts
     from cutoffs that overlap share theirs for a whole horizon: no more than two cosines are taken per three
-    horizons' worth of cutoffs, which keeps the level where the rule alone rejects three times too often.
+    horizons' worth of cutoffs, which keeps the level where the rule alone rejects three times too often. Fewer than
+    two, as the rule has it below twelve cutoffs, leave the windows one degree of freedom: their variance then often
+    comes out near 0, the t distribution is that of the seeds, and twice too much is rejected.
 
     Args:
         a: [K, T] error of each of A's networks at each cutoff, in order of time; NaN where it is undefined.
@@ -168,7 +170,7 @@ def over_series(a: Floats, b: Floats) -> Difference:
 
 def cosines(count: int, overlap: int) -> int:
     """How many cosines the variance of `count` cutoffs is estimated from: its degrees of freedom."""
-    return max(1, min(int(0.4 * count ** (2 / 3)), int(2 * count / (3 * overlap))))
+    return max(1, min(max(2, int(0.4 * count ** (2 / 3))), int(2 * count / (3 * overlap))))
 
 
 def diebold_mariano(difference: Floats, *, overlap: int) -> float:

@@ -50,7 +50,8 @@ def read_source(data: DataParams, *, find: FindLayout = find_layout) -> pd.DataF
     codes = np.repeat(np.arange(len(files)), [len(rows) for _, rows in parts])
     frame[FILE] = pd.Categorical.from_codes(codes, categories=pd.Index([name for _, name in files]))
     frame[ROW] = rows
-    frame.attrs = {"row_unit": "row" if data.format == "parquet" else "line", "decimal": data.decimal}
+    decimal = "." if data.format == "tsf" else data.decimal
+    frame.attrs = {"row_unit": "row" if data.format == "parquet" else "line", "decimal": decimal}
     return frame
 
 

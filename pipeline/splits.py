@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.covariates import Known, describe, save_covariates
+from pipeline.covariates import Known, describe, save_covariates, say_nothing
 from pipeline.errors import GatecastError
 from pipeline.params import WindowParams
 from pipeline.seasonal import seasonal_scales
@@ -89,15 +89,18 @@ def save_windows(
     shape: dict[str, Any] = {"context_length": params.context_length, "horizon": params.horizon}
     known = known or Known()
     places = np.searchsorted(starts_of(np.array(fit_lengths)), splits["training"], side="right") - 1
-    shape["covariates"] = describe(known, train_lengths, ids, np.unique(places).tolist())
+    trained = np.unique(places).tolist()
+    shape["covariates"] = describe(known, train_lengths, ids, trained)
     fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True)]
     refit = [first_targets_from_end(max(params.min_context, 1), n - params.horizon, params.stride) for n in fit_lengths]
     log.info(
-        "window: %s training, %s validation, %s test windows; %s of %s series are too short to train on",
+        "window: %s training, %s validation, %s test windows; %s of %s series have none to train on",
         *(f"{len(splits[name]):,}" for name in ("training", "validation", "test")),
-        f"{sum(not len(p[0]) for p in positions):,}",
+        f"{len(series) - len(trained):,}",
         f"{len(series):,}",
     )
+    for told in say_nothing(known, train_lengths, trained):
+        log.warning("window: covariate %s", told)
     if _goes_below_zero(series) and not _goes_below_zero(fit_values):
         # The search must not know it, and its network might not be able to forecast there.
         log.warning(

@@ -11,6 +11,7 @@ import warnings
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -31,6 +32,8 @@ _EARLIEST, _LATEST = pd.Timestamp(1, 1, 2), pd.Timestamp(9999, 12, 31)  # a day 
 # What pandas raises of times beyond these years; the last one where a zone is to be put on them.
 OUT_OF_CALENDAR = (ValueError, OverflowError, NotImplementedError)
 _MOVING = ("now", "today")  # pandas reads them as the present, so that a file would mean another time each day
+_DIGITS = re.compile(r"%[mdHMSjy](?:%[YmdHMSjy])*")  # a part of a format that is a number with leading zeros
+_ANY_TIME = datetime(2000, 1, 1)
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0*)?$"
 
 
@@ -82,7 +85,12 @@ class Times:
 
 
 def read_times(
-    columns: Sequence[pd.Series], *, time_format: str | None, timezone: str | None, frequency: Frequency
+    columns: Sequence[pd.Series],
+    *,
+    time_format: str | None,
+    timezone: str | None,
+    frequency: Frequency,
+    or_iso: bool = False,
 ) -> Times:
     """Reads the columns that tell the time.
 
@@ -91,6 +99,7 @@ def read_times(
         time_format: strptime format of text; None for ISO 8601.
         timezone: zone of the user's naive times, by IANA name; None where times have no zone.
         frequency: whole-numbered or not, and whether grid time is local.
+        or_iso: whether a column may be in ISO 8601, all of it, instead of in the format.
 
     Returns:
         The times in grid time, with what could not be read marked.
@@ -99,6 +108,7 @@ def read_times(
         DataError: `zone-unknown`, `time-format`.
     """
     zone = _load_zone(timezone)
+    columns = _with_zeros(columns, time_format)
     if len(columns) > 1:
         codes, words = _join(columns)
         return _read_text(words, time_format, zone, frequency).take(codes)
@@ -108,7 +118,35 @@ def read_times(
     if frequency.whole_numbered and is_real(column):
         return _read_numbers(column)
     codes, words = factorize_text(column)
-    return _read_text(words, time_format, zone, frequency).take(codes)
+    times = _read_text(words, time_format, zone, frequency)
+    if or_iso and time_format is not None and np.isin(times.state, (UNREADABLE, NULL)).all():
+        iso = _read_text(words, None, zone, frequency)
+        times = times if np.isin(iso.state, (UNREADABLE, NULL)).all() else iso
+    return times.take(codes)
+
+
+def _with_zeros(columns: Sequence[pd.Series], time_format: str | None) -> Sequence[pd.Series]:
+    """Whole numbers with the leading zeros that their part of the format has, which readers of files drop from text:
+    0100 by %H%M is 1:00, and 100 would be read as 10:00.
+    """
+    parts = (time_format or "").split(" ")
+    if len(parts) != len(columns):
+        return columns
+    return [
+        _filled(column, len(_ANY_TIME.strftime(part))) if _DIGITS.fullmatch(part) else column
+        for column, part in zip(columns, parts, strict=True)
+    ]
+
+
+def _filled(column: pd.Series, width: int) -> pd.Series:
+    if column.dtype == object:
+        numbers = np.array([isinstance(value, int | float | np.number) for value in column], np.bool_)
+    else:
+        numbers = np.full(len(column), pd.api.types.is_numeric_dtype(column.dtype))
+    if not numbers.any():
+        return column
+    text = as_text(column)
+    return text.mask(numbers, text.str.zfill(width))
 
 
 def factorize_text(column: pd.Series) -> tuple[NDArray[Any], pd.Series]:
@@ -306,6 +344,18 @@ def leaves_calendar(last: np.datetime64, *, freq: str | int, steps: int) -> bool
     except OUT_OF_CALENDAR:
         return True
     return end >= int(_LATEST.as_unit("us").asm8.view(np.int64))
+
+
+def to_instants(times: Int64s, zone: str) -> Int64s:
+    """Microseconds of UTC of local wall times; of a time that comes twice the first, of one that is skipped the next.
+
+    Args:
+        times: [N] microseconds since 1970 by the clock.
+        zone: an IANA name.
+    """
+    stamps = pd.DatetimeIndex(times.view("datetime64[us]"))
+    there = stamps.tz_localize(zone, ambiguous=np.ones(len(stamps), np.bool_), nonexistent="shift_forward")
+    return _microseconds(there.tz_convert("UTC").tz_localize(None).as_unit("us"))
 
 
 def to_user_time(ds: pd.Series, *, freq: str | int, timezone: str | None) -> pd.Series:

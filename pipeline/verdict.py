@@ -99,10 +99,8 @@ class Case:
         if self.design.too_little:
             found.append(self.design.too_little)
         if self.seeds < SEEDS_NEEDED:
-            found.append(
-                f"{self.seeds} seeds per cell do not tell what another training would give; {SEEDS_NEEDED} in "
-                "train.seeds would"
-            )
+            told = "1 seed per cell does" if self.seeds == 1 else f"{self.seeds} seeds per cell do"
+            found.append(f"{told} not tell what another training would give; {SEEDS_NEEDED} in train.seeds would")
         return found
 
 
@@ -219,7 +217,7 @@ def say(case: Case, result: Json) -> str:
         text += f"{metric} of {a} against {b} {_interval(result)}; {evidence}{_correction(result)}."
     if verdict in (BETTER, EQUIVALENT, UNDECIDED) and result["cell"] not in (None, best):
         text += f" On validation {best} was best."
-    if verdict in (EQUIVALENT, NEITHER):
+    if verdict in (EQUIVALENT, NEITHER) or result["recommended"] not in names:
         text += f" Recommended: {result['recommended'].replace('_', ' ')}, {result['because']}."
     return text + _say_ranking(case, result)
 

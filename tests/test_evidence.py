@@ -52,6 +52,7 @@ def spans(*spans: tuple[int, int]) -> list[list[int]]:
 def test_one_window_of_each_series_is_one_cutoff_whenever_each_ends() -> None:
     design = design_of([[place] for place in range(142)], horizon=48)
     assert (design.kind, design.n_cutoffs, design.n_series) == ("over_series", 1, 142)
+    assert design.compared_series == 142
     assert design.compared == (142, "series")
     assert design_of([[0]] * 142, horizon=48).kind == "over_series"
 
@@ -81,7 +82,7 @@ def test_two_interleaved_calendars_are_none() -> None:
 def test_the_calendar_of_most_series_is_compared_and_what_lies_beside_it_left_out() -> None:
     days = spans(*[(0, 70)] * 9, (500, 570))
     design = design_of(days)
-    assert (design.kind, design.n_cutoffs, design.n_series) == ("over_time", 70, 10)
+    assert (design.kind, design.n_cutoffs, design.n_series, design.compared_series) == ("over_time", 70, 10, 9)
     assert design.left_out == pytest.approx(0.1)
     a, b = measured(days), measured(days, level=1.1, number=2)
     found = compare_networks(a, b, metric="mase", design=design)

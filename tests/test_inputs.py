@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shops import COLUMNS, HPARAMS, SHOPS, WINDOW, ZONE, Project, build_project
 
-from pipeline.covariates import Known, describe, encode, encode_history
+from pipeline.covariates import UNSEEN, Known, describe, encode, encode_history, say_nothing
 from pipeline.hparams import Inputs
 from pipeline.storage import sha256_of
 from pipeline.windows import FitSet, Windows
@@ -174,6 +174,11 @@ def test_how_a_category_is_taken_does_not_depend_on_the_others_of_a_request() ->
     assert encode_history(["7"], ["007", "8"]).tolist() == [1]
 
 
+def test_a_series_is_found_under_another_spelling_where_its_target_is_named_too() -> None:
+    assert encode_history(["7/sold", "7/left", "8/sold", "a/sold"], ["007/sold", "07/left"]).tolist() == [1, 2, 0, 0]
+    assert encode_history(["true/y", "7/x/y"], ["True/y", "007/x/y"]).tolist() == [1, 2]
+
+
 def test_in_the_data_of_training_two_spellings_are_two_categories() -> None:
     assert encode(["7", "007", None], ["007"]).tolist() == [0, 1, 0]
 
@@ -204,8 +209,20 @@ def test_scales_of_what_says_nothing_are_harmless() -> None:
     known = Known(("same", "absent", "counts"), (), values, {}, {"none": np.array([np.nan])})
     described = describe(known, [8], ["a"], [0])
     assert described["past_location"] == [3.0, 0.0, 3.5]
-    assert described["past_scale"] == [3.0, 1.0, pytest.approx(np.std(np.arange(8)))]
-    assert (described["numeric_location"], described["numeric_scale"]) == ([0.0], [1.0])
+    assert described["past_scale"] == [3.0, UNSEEN, pytest.approx(np.std(np.arange(8)))]
+    assert (described["numeric_location"], described["numeric_scale"]) == ([0.0], [UNSEEN])
+    # A network has no weights for what it has never seen: 20,000 visitors must not reach it as 20,000.
+    assert 0 < (20_000 - described["past_location"][1]) / described["past_scale"][1] < 1e-20
+
+
+def test_what_the_training_part_does_not_tell_is_said() -> None:
+    flag, late = np.where(np.arange(9) % 4 == 0, 1.0, np.nan), np.where(np.arange(9) == 8, 5.0, np.nan)
+    values = [np.column_stack([flag, late, np.full(9, 2.0), np.arange(9.0)])]
+    known = Known(("flag", "late", "same", "counts"), (), values, {}, {"size": np.array([np.nan, 3.0])})
+    told = list(say_nothing(known, [8], [0]))
+    assert [words.partition(" ")[0] for words in told] == ["'flag'", "'late'", "'size'"]
+    assert told[0].startswith("'flag' is 1 wherever the training part has it")
+    assert told[1].startswith("'late' has no value in the training part")
 
 
 @given(st.floats(-1e6, 1e6), st.integers(1, 400))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 from panels import WINDOW, random_series, window
 
 from pipeline.lineage import describe_data
@@ -28,3 +31,16 @@ def test_ranges_are_of_what_lies_in_a_window_and_of_nothing_else() -> None:
     times = windows.covariates.ds[sorted(seen)]
     assert told["training_range"] == {"start": str(times.min()), "end": str(times.max())}
     assert (told["ids"], told["vocabularies"]["unique_id"]) == (["a", "b", "c"], ["a", "b", "c"])
+
+
+def test_the_range_of_training_is_told_by_the_users_clocks() -> None:
+    fit, _ = window(random_series(np.random.default_rng(3)))
+    windows = fit.train
+    hourly = pd.date_range("2024-01-01", periods=len(windows.covariates.ds), freq="h").to_numpy()
+    covariates = replace(windows.covariates, ds=hourly, freq="h", timezone="Australia/Melbourne")
+    there = describe_data(replace(windows, covariates=covariates), fit.ids, fit.meta)["training_range"]
+    plain = replace(covariates, timezone=None)
+    here = describe_data(replace(windows, covariates=plain), fit.ids, fit.meta)["training_range"]
+    for end in ("start", "end"):
+        assert there[end].endswith("+11:00")
+        assert pd.Timestamp(there[end]) == pd.Timestamp(here[end], tz="UTC")

@@ -9,6 +9,7 @@ import sys
 from pipeline.quiet import load_tensorflow
 load_tensorflow(1)
 assert "tensorflow" in sys.modules
+assert not sys.modules["tensorflow"].config.experimental.tensor_float_32_execution_enabled()
 assert not {"sklearn", "pandas"} & set(sys.modules)
 assert gc.isenabled()
 assert gc.get_freeze_count() > 100_000  # what TensorFlow made is not looked through again

@@ -14,12 +14,24 @@ from hypothesis import strategies as st
 from report_models import HOSTILE, SEEDS, write_comparison, write_project, write_ranks
 
 from pipeline.params import load_params
+from pipeline.report import verdict as verdict_part
 from pipeline.report.building import build_report, save_report
 from pipeline.report.charts import dark_shades, label, place_evenly, shade
 from pipeline.report.evidence import results_table
 from pipeline.report.intervals import autocorrelation, mean_autocorrelation, observed_shares
 from pipeline.report.page import render_page
-from pipeline.report.parts import Chart, Report, Section, Text, figure, interval, listed, probability, signed_percent
+from pipeline.report.parts import (
+    UNKNOWN,
+    Chart,
+    Report,
+    Section,
+    Text,
+    figure,
+    interval,
+    listed,
+    probability,
+    signed_percent,
+)
 from pipeline.report.ranks import joined
 from pipeline.report.search import allowed_words, hyperparameter_shares
 from pipeline.report.sources import Sources
@@ -93,6 +105,34 @@ def test_the_report_says_that_intervals_are_not_calibrated_where_they_are_not(so
     lead = section_of(build_report(sources), "calibration").lead
     assert lead.endswith("They are the networks' own, not calibrated (calibrate.method).")
     assert "applied" not in lead
+
+
+def test_the_report_says_that_intervals_are_the_networks_own_where_nothing_was_applied(sources: Sources) -> None:
+    for cell in CELLS["two"]:
+        path = sources.models / "trained" / cell / "training.json"
+        write_json({**read_json(path), "calibration_share": 0.0}, path)
+    lead = section_of(build_report(sources), "calibration").lead
+    assert "They are the networks' own: no part of the correction" in lead
+    assert "They are calibrated" not in lead
+
+
+def test_the_report_of_a_single_seed_claims_no_spread(sources: Sources) -> None:
+    for cell in CELLS["two"]:
+        path = sources.models / "evaluation" / f"{cell}.json"
+        metrics = read_json(path)
+        write_json({**metrics, "seeds_sd": dict.fromkeys(metrics["seeds_sd"])}, path)
+    path = sources.models / "comparison" / "verdict.json"
+    write_json({**read_json(path), "seeds": [11], "kind": "over_time"}, path)
+    report = build_report(sources)
+    captions = [part.caption for part in section_of(report, "seeds").parts if isinstance(part, Chart)]
+    assert "Mean and standard deviation of single networks: LSTM: 0." in captions[0]
+    assert "±" not in captions[0]
+    assert "the chance of a single seed is not in it" in texts_of(report)["verdict"]
+
+
+@pytest.mark.parametrize(("worth", "shown"), [(6.96, "6.9"), (7.04, "7"), (None, UNKNOWN), (103.26, "103.2")])
+def test_horizons_worth_is_rounded_down_as_the_obstacle_has_it(worth: float | None, shown: str) -> None:
+    assert verdict_part._worth({"kind": None, "horizons_worth": worth}) == [("Horizons' worth of origins", shown)]
 
 
 def test_forecasts_are_drawn_at_the_times_of_the_users_clocks(sources: Sources) -> None:

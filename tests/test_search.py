@@ -84,7 +84,7 @@ def test_the_budget_is_counted_in_completed_trials(algorithm: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("algorithm", "rounds"),
-    [("local", [8, 2, 2, 1]), ("random", [13]), ("bayesian", [3 * 13, 2, 2]), ("hyperband", [2, 2, 2, 2])],
+    [("local", [8, 2, 2, 1]), ("random", [13]), ("bayesian", [8, 2, 2, 1]), ("hyperband", [2, 2, 2, 2])],
 )
 def test_trials_wait_for_others_only_where_results_have_a_say_in_them(
     algorithm: str, rounds: list[int], tmp_path: Path
@@ -94,7 +94,7 @@ def test_trials_wait_for_others_only_where_results_have_a_say_in_them(
     assert lab.rounds == rounds
 
 
-@pytest.mark.parametrize(("algorithm", "drawn"), [("local", 8), ("random", 14), ("bayesian", 14)])
+@pytest.mark.parametrize(("algorithm", "drawn"), [("local", 8), ("random", 14), ("bayesian", 8)])
 def test_what_is_drawn_at_random_is_the_same_however_many_run_side_by_side(
     algorithm: str, drawn: int, tmp_path: Path
 ) -> None:
@@ -361,3 +361,19 @@ def test_the_stage_searches_what_the_data_leaves_of_the_space(
     assert {row["values"]["identity"] for row in found["trials"]} == {"none"}  # of a single series
     assert {row["values"]["segment_length"] for row in found["trials"]} == {SEASON}
     assert found["best"]["score"] == min(row["score"] for row in found["trials"])
+
+
+def test_hyperband_goes_on_until_the_budget_is_spent(tmp_path: Path) -> None:
+    rows = run(tune_params("hyperband", max_trials=12, max_epochs=2), Lab(failing=["0001"]), tmp_path / "ledger")
+    assert [row["status"] for row in rows].count("completed") == 12
+
+
+@pytest.mark.parametrize("algorithm", ["local", "random"])
+def test_a_small_space_is_searched_whole(algorithm: str, tmp_path: Path) -> None:
+    choices = {name: getattr(SPACE, name) for name in type(SPACE).model_fields}
+    small = {name: choice[:1] for name, choice in choices.items() if isinstance(choice, list)}
+    rates = {"learning_rate": [0.001, 0.003, 0.01], "units": [16, 32], "dropout": [0.0, 0.1], "layers": [1, 2]}
+    space = SPACE.model_copy(update={**small, **rates})
+    rows = run(tune_params(algorithm, max_trials=24), Lab(), tmp_path / "ledger", space)
+    assert len(rows) == 24
+    assert len({json.dumps(row["values"], sort_keys=True) for row in rows}) == 24

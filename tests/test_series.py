@@ -570,3 +570,66 @@ def test_odd_cells_give_a_panel_or_one_line(
         text, said = str(error), " ".join(str(error).split())
     assert text == said
     assert len(text.splitlines()) == 1
+
+
+def test_min_history_counts_from_the_first_value_to_the_last() -> None:
+    days = pd.date_range("2024-01-01", periods=30)
+    wide = pd.DataFrame({"day": days, "old": np.arange(30.0), "new": [np.nan] * 25 + [1.0, np.nan, 2.0, 3.0, np.nan]})
+    named = columns(time_col=("day",), target_col=("old", "new"))
+    dropping = LENIENT.model_copy(update={"short": "drop"})
+    strict = LENIENT.model_copy(update={"short": "error"})
+    for shortest, kept in ((4, ["new", "old"]), (5, ["old"])):
+        panel = build_panel(wide, columns=named, repair=dropping, min_history=shortest, end=None)
+        assert panel.frame["unique_id"].unique().tolist() == kept
+    with pytest.raises(DataError, match=r"\[series-short\] .*'new'.*4 steps from its first value to its last"):
+        build_panel(wide, columns=named, repair=strict, min_history=5, end=None)
+
+
+@pytest.mark.parametrize(
+    ("time_format", "given"),
+    [
+        ("%m%d%Y", [1092024, 1102024, 10112024]),
+        ("%d%m%y", [90124, 100124, 111024]),
+        ("%H%M", [0, 5, 100]),
+        ("%H%M%S", [0, 130, 10000]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["int64", "float64", "object"])
+def test_whole_numbers_have_the_leading_zeros_of_their_format(kind: str, time_format: str, given: list[int]) -> None:
+    width = len(pd.Timestamp("2000-01-01").strftime(time_format))
+    texts = pd.Series([str(number).zfill(width) for number in given])
+    expected = pd.to_datetime(texts, format=time_format)
+    read = read_times(
+        [pd.Series(given, dtype=kind)], time_format=time_format, timezone=None, frequency=parse_frequency("s")
+    )
+    assert (read.state == OK).all()
+    assert pd.DatetimeIndex(read.grid.view("datetime64[us]")).equals(pd.DatetimeIndex(expected).as_unit("us"))
+
+
+def test_leading_zeros_come_back_in_a_column_beside_another() -> None:
+    both = [pd.Series(["2024-01-01"] * 3), pd.Series([0, 100, 1300])]
+    read = read_times(both, time_format="%Y-%m-%d %H%M", timezone=None, frequency=parse_frequency("h"))
+    assert pd.DatetimeIndex(read.grid.view("datetime64[us]")).hour.tolist() == [0, 1, 13]
+
+
+def test_a_year_of_two_digits_is_none_of_four() -> None:
+    read = read_times([pd.Series([24])], time_format="%Y", timezone=None, frequency=parse_frequency("YS"))
+    assert (read.state != OK).all()
+
+
+def test_no_frequency_is_suggested_that_fits_few_of_the_times() -> None:
+    monthly = pd.date_range("2020-01-15", periods=24, freq="MS") + pd.Timedelta(14, "D")
+    rng = np.random.default_rng(0)
+    jitter = pd.date_range("2024-01-01", periods=50, freq="5min") + pd.to_timedelta(rng.integers(-9, 9, 50), "s")
+    for times in (monthly, jitter):
+        with pytest.raises(DataError, match=r"\[freq-mismatch\]") as told:
+            panel_of(pd.DataFrame({"ds": times, "y": np.arange(float(len(times)))}), freq="W-SUN")
+        assert "looks like" not in str(told.value)
+
+
+def test_days_of_utc_are_told_from_those_of_a_zone() -> None:
+    days = pd.date_range("2024-01-01", periods=300, tz="UTC")
+    frame = pd.DataFrame({"ds": days, "y": np.arange(300.0)})
+    with pytest.raises(DataError, match=r"freq-mismatch.*data.timezone 'Europe/Berlin', though .* UTC; set it to UTC"):
+        panel_of(frame, repair=LENIENT.model_copy(update={"off_grid": "error"}), freq="D", timezone="Europe/Berlin")
+    assert len(panel_of(frame, freq="D", timezone="UTC").frame) == 300

@@ -22,6 +22,7 @@ from test_server_process import serving
 
 from pipeline.columns import Columns
 from pipeline.server.versions import publish_bundle
+from pipeline.storage import read_json, write_json
 
 DRAWN = "body[data-drawn=yes]"
 
@@ -440,3 +441,46 @@ def test_places_and_ticks_follow_the_clock_of_the_series(browser: Any, address: 
     assert all(label in (shown[at], "31 Mar") for at, label in ticks)
     assert "03:00" in shown.values()
     assert of_zone == pd.Timestamp("2024-10-27").value / 1e6
+
+
+@pytest.mark.parametrize("value", [3.14, 0.0, -427.1, 1e30])
+def test_values_that_differ_by_rounding_alone_are_drawn_as_a_level(
+    value: float, browser: Any, address: str, tmp_path: Path
+) -> None:
+    level = tmp_path / "level.csv"
+    values = [value if step % 3 else np.nextafter(value, np.inf) for step in range(40)]
+    pd.DataFrame({"meter": "level", "when": hours(40), "load": values}).to_csv(level, index=False)
+    with opened(browser, address) as page:
+        drop(page, level)
+        page.wait_for_selector("h1:text-is('level')")
+        page.wait_for_selector(DRAWN)
+        assert len(medians(page)) == 2
+
+
+def test_what_a_model_has_learnt_from_is_told_where_times_are_whole_numbers(browser: Any, tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "m", columns=Columns(None, ("step",), None, None, ("load",), 1))
+    path = folder / "forecaster.json"
+    write_json(read_json(path) | {"training_range": {"start": "0", "end": "1000"}}, path)
+    with serving(tmp_path, str(folder)) as (_, told), opened(browser, told) as page:
+        for last in (999, 1100):
+            history = tmp_path / f"{last}.csv"
+            pd.DataFrame({"step": range(last - 59, last + 1), "load": np.arange(60.0) % 7}).to_csv(history, index=False)
+            drop(page, history)
+            page.wait_for_selector(f"#source:has-text('{last}')")
+            page.wait_for_selector(DRAWN)
+            page.click("#back")
+            page.wait_for_selector(DRAWN)
+            shown = page.locator("#fairness")
+            assert shown.is_visible() == (last == 999)
+            assert last == 1100 or "learnt from data until 1000" in shown.inner_text()
+
+
+def test_the_decimal_mark_is_told_by_rows_far_down_too(browser: Any, address: str, tmp_path: Path) -> None:
+    far = tmp_path / "far.csv"
+    values = [str(step) if step < 900 else f"{step},5" for step in range(1000)]
+    pd.DataFrame({"meter": "far", "when": hours(1000), "load": values}).to_csv(far, index=False, sep=";")
+    with opened(browser, address) as page:
+        drop(page, far)
+        page.wait_for_selector("h1:text-is('far')")
+        page.wait_for_selector(DRAWN)
+        assert page.locator("#problem").is_hidden()

@@ -312,6 +312,18 @@ def test_openapi_is_served_and_no_page_that_loads_scripts_from_elsewhere() -> No
         assert client().get(path).status_code == 404
 
 
+def test_openapi_tells_tables_as_tables_and_no_errors_of_another_shape() -> None:
+    described = client().get("/openapi.json").json()
+    paths = described["paths"]
+    assert list(paths["/v1/models/{name}/example"]["get"]["responses"]["200"]["content"]) == ["text/csv"]
+    assert set(paths["/v1/forecast"]["post"]["responses"]["200"]["content"]) == {"application/json", "text/csv"}
+    assert "HTTPValidationError" not in json.dumps(described)
+    for path, methods in paths.items():
+        named = re.findall(r"\{(\w+)\}", path)
+        for told in methods.values():
+            assert [parameter["name"] for parameter in told.get("parameters", ())] == named, path
+
+
 def curls_of(readme: str) -> list[list[str]]:
     """The arguments of every curl in the README that asks this server."""
     blocks = "\n".join(re.findall(r"^```\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)).replace("\\\n", " ")

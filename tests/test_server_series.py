@@ -135,12 +135,51 @@ def test_an_example_is_kept_however_many_ask_for_it(monkeypatch: pytest.MonkeyPa
     async def ask(asking: httpx.AsyncClient) -> list[httpx.Response]:
         return await asyncio.gather(*(asking.get("/v1/models/gru/example") for _ in range(50)))
 
+    expected = example_of("gru")
     monkeypatch.setattr("pipeline.server.series.write_example", write)
     app = create_app({"gru": trained()["gru"]})
-    assert {answer.text for answer in together(app, ask)} == {example_of("gru")}
+    assert {answer.text for answer in together(app, ask)} == {expected}
     assert len(written) <= 2  # as many as there are threads
 
 
 def test_there_is_no_example_of_a_model_that_is_not_served() -> None:
     response = client().get("/v1/models/absent/example")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "model-unknown")
+
+
+@pytest.mark.parametrize("zone", ["America/Santiago", "America/Havana", "America/Sao_Paulo", "Africa/Cairo"])
+def test_days_of_a_zone_whose_clock_changes_at_midnight_have_an_example_and_a_forecast(
+    zone: str, tmp_path: Path
+) -> None:
+    days = Columns(None, ("day",), None, zone, ("load",), "D")
+    asking = Client(create_app({"m": save_model(tmp_path / "m", columns=days)}))
+    example = asking.get("/v1/models/m/example")
+    assert example.status_code == 200
+    answer = asking.post("/v1/forecast", files={"history": ("a.csv", example.text)})
+    assert answer.status_code == 200, answer.text
+    values = [float(step % 7) for step in range(400)]
+    for start in ({}, {"start_timestamp": "2018-10-20"}):
+        answer = asking.post("/v1/timeseries/forecast", json={"model": "m", "inputs": [{"series": values} | start]})
+        assert answer.status_code == 200, answer.text
+    times = [str(day)[:10] for day in pd.date_range("2018-10-20", periods=400)]
+    native = asking.post("/v1/forecast", json={"history": {"day": times, "load": values}}).json()["series"][0]
+    assert native["median"] == answer.json()["outputs"][0]["content"][0]["quantiles"]["0.5"]
+
+
+def test_columns_of_the_long_frame_may_have_iso_times_though_the_model_has_a_format(tmp_path: Path) -> None:
+    own = Columns("unique_id", ("ds",), "%d.%m.%Y", None, ("y",), "D")
+    asking = Client(create_app({"m": save_model(tmp_path / "m", columns=own)}))
+    example = asking.get("/v1/models/m/example").text
+    written = [f"{day:%d.%m.%Y}" for day in pd.date_range("2024-01-01", periods=C)]
+    iso = [f"{day:%Y-%m-%d}" for day in pd.date_range("2024-01-01", periods=C)]
+    assert asking.post("/v1/series", files={"history": ("a.csv", example)}).status_code == 200
+    answers = [
+        asking.post("/v1/forecast", json={"history": {"unique_id": ["a"] * C, "ds": ds, "y": list(range(C))}})
+        for ds in (written, iso)
+    ]
+    assert answers[0].status_code == 200
+    assert answers[0].json() == answers[1].json()
+    mixed = asking.post(
+        "/v1/forecast", json={"history": {"unique_id": ["a"] * C, "ds": iso[:-1] + written[-1:], "y": list(range(C))}}
+    )
+    assert mixed.status_code == 422

@@ -421,3 +421,26 @@ def test_the_command_publishes_what_the_comparison_chose(tmp_path: Path, monkeyp
     assert run("--to", "out", "--name", "a/b").startswith("error: --name")
     (tmp_path / "file").touch()
     assert run("--to", "file") == "error: file/gatecast cannot be written: Not a directory; choose another place\n"
+
+
+def test_a_version_that_is_published_anew_under_the_number_of_a_removed_one_is_served(
+    bundles: list[Path], tmp_path: Path
+) -> None:
+    root, metrics = tmp_path / "published", Metrics()
+    publish_bundle(bundles[0], root, name="co2")
+    publish_bundle(bundles[1], root, name="co2")
+    registry = Registry(None, metrics)
+    start = partial(Model, executor=ThreadPoolExecutor(1), limits=OFTEN, metrics=metrics)
+    watcher = Watcher(root, registry, load=partial(load_forecaster, threads=1), start=start, metrics=metrics)
+    watcher.look()
+    before = registry.models["co2"]
+    watcher.look()
+    assert registry.models["co2"] is before
+    shutil.rmtree(root / "co2/2")
+    watcher.look()
+    assert registry.models["co2"] is before  # removing alone goes nowhere back
+    other = save_model(tmp_path / "other", "lstm" if before.forecaster.cell == "gru" else "gru")
+    assert publish_bundle(other, root, name="co2").name == "2"
+    watcher.look()
+    assert registry.models["co2"].forecaster.cell != before.forecaster.cell
+    assert value_of(metrics.text().decode(), "gatecast_broken_version{") == 0

@@ -727,6 +727,14 @@ def test_a_tsf_file_gives_its_series_on_the_steps_after_their_start(tmp_path: Pa
     assert panel.audit["repairs"] == {}
 
 
+def test_values_of_a_tsf_file_have_a_point_whatever_mark_csv_files_would_have(tmp_path: Path) -> None:
+    path = write(tmp_path, TSF.replace("1,2", "1,two"), "a.tsf")
+    for decimal in (".", ","):
+        panel = ingest(params(path, format="tsf", decimal=decimal, repair={"bad_value": "missing"}))
+        assert panel.audit["repairs"]["value-text"]["count"] == 1
+        assert panel.frame["y"].iloc[-1] == 6.5
+
+
 def test_a_bad_value_of_a_tsf_file_is_named_by_its_line_and_repaired_by_policy(tmp_path: Path) -> None:
     path = write(tmp_path, TSF.replace("6.5", "six"), "a.tsf")
     with pytest.raises(DataError, match=r"\[value-text\] .*a.tsf, line 8, column 'y'.*'six'"):

@@ -27,7 +27,8 @@ def calendar(
 ) -> Design:
     """The design of series that share all their cutoffs."""
     shared = tuple(pd.DatetimeIndex(FIRST + np.arange(cutoffs) * DAY))
-    return Design(shared, series * cutoffs, series * cutoffs, series, cutoffs, horizon, step_size, independent)
+    windows = series * cutoffs
+    return Design(shared, windows, windows, series, series, cutoffs, horizon, step_size, independent)
 
 
 DESIGN = calendar()
@@ -215,12 +216,16 @@ def test_where_nothing_can_be_decided_the_best_on_validation_is_recommended_base
     found = judge(few)
     assert (found["verdict"], found["recommended"]) == ("undecided", "lstm")
     assert found["because"] == "the best cell on validation, as nothing else decides"
+    assert "Recommended" not in found["words"]
+    assert "; 3 seeds per cell do not tell" in f"; {few.obstacles[0]}"
+    assert replace(few, seeds=1).obstacles[0].startswith("1 seed per cell does not tell")
     for candidates, verdict in ((few.candidates, "undecided"), (few.candidates[:1], "single_cell")):
         found = judge(replace(few, candidates=candidates, baseline_leads=True))
         assert (found["verdict"], found["recommended"]) == (verdict, "ridge")
         assert found["because"].startswith(
             "which is better on validation than every cell, as nothing else decides; serve"
         )
+        assert f" Recommended: ridge, {found['because']}." in found["words"]
     # What the test part says with an interval stands.
     assert judge(replace(case(0.05), baseline_leads=True))["recommended"] == "lstm"
 

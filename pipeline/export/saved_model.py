@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from pipeline.errors import BundleError
@@ -15,6 +16,7 @@ from pipeline.hparams import NetworkSpec
 from pipeline.network import SegmentNetwork, signature_of
 
 GRAPH = "saved_model.pb"
+_FINGERPRINT = "fingerprint.pb"
 DETAILS = "details"  # the signature with all outputs of the ONNX graph
 SERVED = "serving_default"
 ALONG_CONTEXT = ("history", "observed", "past")
@@ -66,10 +68,14 @@ def write_saved_model(
         folder: to write.
     """
     module = tf.Module()
-    module.weights = [weight.value for network in networks for weight in network.variables]
+    module.weights = [weight.value for network in networks for weight in network.weights]  # no state of dropout
     typed = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in signature.items()}
     signatures = {name: function.get_concrete_function(**typed) for name, function in functions.items()}
     tf.saved_model.save(module, folder, signatures)
+    path = folder / _FINGERPRINT
+    fingerprint = FingerprintDef.FromString(path.read_bytes())
+    fingerprint.ClearField("uuid")  # another one each time, in a file whose bytes are to repeat
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))
 
 
 def refuse_gpu_ops(folder: Path) -> None:

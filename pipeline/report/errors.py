@@ -209,7 +209,8 @@ def seeds_section(sources: Sources) -> Section:
 def _spread_words(metrics: Mapping[str, Json], metric: str) -> str:
     """How large the spread of each cell is."""
     told = [
-        f"{title_of(cell)}: {figure(found['seeds_mean'][metric])} ± {figure(found['seeds_sd'][metric], digits=2)}"
+        f"{title_of(cell)}: {figure(found['seeds_mean'][metric])}"
+        + (f" ± {figure(spread, digits=2)}" if (spread := found["seeds_sd"][metric]) is not None else "")
         for cell, found in metrics.items()
         if found.get("seeds_mean", {}).get(metric) is not None
     ]

@@ -42,13 +42,19 @@ def calibration_section(sources: Sources) -> Section:
 def _shares_applied(sources: Sources) -> str:
     """How much of the correction that validation suggests stood the test on its left-out blocks, if one was made."""
     training = sources.of_cells("models/trained/{cell}/training.json")
-    told = [
-        f"{percent(found['calibration_share'], digits=0)} ({title_of(cell)})"
+    shares = {
+        cell: found["calibration_share"]
         for cell, found in training.items()
         if found.get("calibration") is not None and "calibration_share" in found
-    ]
-    if not told:
+    }
+    if not shares:
         return " They are the networks' own, not calibrated (calibrate.method)."
+    if not any(shares.values()):
+        return (
+            " They are the networks' own: no part of the correction that was found on the validation part forecasts "
+            "blocks of it better that were left out, or it is too short for one to be left out."
+        )
+    told = [f"{percent(share, digits=0)} ({title_of(cell)})" for cell, share in shares.items()]
     return (
         f" They are calibrated on the validation part: of the correction found there, {' and '.join(told)} is applied, "
         "the share that forecasts blocks of it best that were left out."

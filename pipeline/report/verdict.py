@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pipeline.report.charts import INK, MUTED, add_intervals, colour_of, new_figure, shade
@@ -128,7 +129,8 @@ def _worth(verdict: Json) -> list[tuple[str, str]]:
     """How many horizons follow each other; nothing where series are resampled."""
     if verdict.get("kind") == "over_series":
         return []
-    return [("Horizons' worth of origins", figure(verdict.get("horizons_worth"), digits=2))]
+    worth = verdict.get("horizons_worth")  # rounded down, as the obstacle has it: 6.96 is no 7
+    return [("Horizons' worth of origins", figure(worth and math.floor(10 * worth) / 10, digits=6))]
 
 
 def _intervals(verdict: Json) -> list[Part]:
@@ -164,8 +166,9 @@ def _intervals(verdict: Json) -> list[Part]:
         height = add_intervals(chart, rows)
         chart.add_vline(x=0, line={"color": INK, "width": 1})
         caption = (
-            f"How much lower (left) or higher (right) the {metric} of one trained network is than that of {name}, the "
-            "simple forecast that did best on validation. A cell whose line reaches zero has not been shown to beat it."
+            f"How much lower (left) or higher (right) the {metric} of one trained network, before calibration, is than "
+            f"that of {name}, the simple forecast that did best on validation. A cell whose line reaches zero has not "
+            "been shown to beat it."
         )
         charts.append(Chart("Cells against the best simple forecast", chart, caption, height))
     return [Row(charts)] if charts else []
@@ -193,7 +196,9 @@ def _reservations(verdict: Json) -> list[Part]:
     """What is resampled, what that assumes, what is conditional, and what more would decide."""
     words = [f"Nothing can be decided yet: {obstacle}." for obstacle in verdict.get("obstacles") or ()]
     if verdict.get("kind"):
-        words.append(f"The interval is {_KINDS.get(verdict['kind'], verdict['kind'])}, and over independent seeds.")
+        several = len(verdict.get("seeds") or ()) > 1
+        chance = ", and over independent seeds." if several else "; the chance of a single seed is not in it."
+        words.append(f"The interval is {_KINDS.get(verdict['kind'], verdict['kind'])}{chance}")
     if verdict.get("assumes"):
         words.append(f"It assumes: {str(verdict['assumes']).rstrip('.')}.")
     best, recommended = verdict.get("best_on_validation"), verdict.get("recommended")

@@ -93,12 +93,13 @@ def routes(core: Core) -> APIRouter:
         ]
         return Json({"models": rows})
 
-    @router.get("/models/{name}/schema", **described("What a model takes and gives", 404))
-    async def schema(name: str) -> Json:
-        return Json(_schema(core.registry.find(name)))
+    @router.get("/models/{name}/schema", **described("What a model takes and gives", 404, path=("name",)))
+    async def schema(request: Request) -> Json:
+        return Json(_schema(core.registry.find(**request.path_params)))
 
     told = described("Forecast the steps after each series' last", 400, 404, 422, body=ForecastRequest)
     told["openapi_extra"]["requestBody"]["content"]["multipart/form-data"] = {"schema": _FORM}
+    told["responses"][200] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
     @router.post("/forecast", **told)
     async def forecast(request: Request) -> Response:

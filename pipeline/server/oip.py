@@ -72,15 +72,19 @@ def routes(core: Core) -> APIRouter:
     async def ready() -> Json:
         return Json({"ready": bool(core.registry.models)}, 200 if core.registry.models else 503)
 
-    @router.get("/v2/models/{name}", **described("Model metadata", 404))
-    @router.get("/v2/models/{name}/versions/{version}", **described("Model metadata of a version", 404))
-    async def metadata(name: str, version: str | None = None) -> Json:
-        return Json(_metadata(core.registry.find(name, version)))
+    named, versioned = ("name",), ("name", "version")
 
-    @router.get("/v2/models/{name}/ready", **described("Whether a model is ready", 404))
-    @router.get("/v2/models/{name}/versions/{version}/ready", **described("Whether a version is ready", 404))
-    async def model_ready(name: str, version: str | None = None) -> Json:
-        return Json({"name": core.registry.find(name, version).name, "ready": True})
+    @router.get("/v2/models/{name}", **described("Model metadata", 404, path=named))
+    @router.get("/v2/models/{name}/versions/{version}", **described("Model metadata of a version", 404, path=versioned))
+    async def metadata(request: Request) -> Json:
+        return Json(_metadata(core.registry.find(**request.path_params)))
+
+    @router.get("/v2/models/{name}/ready", **described("Whether a model is ready", 404, path=named))
+    @router.get(
+        "/v2/models/{name}/versions/{version}/ready", **described("Whether a version is ready", 404, path=versioned)
+    )
+    async def model_ready(request: Request) -> Json:
+        return Json({"name": core.registry.find(**request.path_params).name, "ready": True})
 
     told = partial(described, "Forecast", 400, 404, body=InferenceRequest)
 

@@ -92,15 +92,22 @@ class Watcher:
     def __init__(self, root: Path, registry: Registry, *, load: Load, start: Start, metrics: Metrics) -> None:
         self._root, self._registry, self._load, self._start, self._metrics = root, registry, load, start, metrics
         self._refused: dict[Path, float] = {}
+        self._served: dict[Path, float] = {}
 
     def look(self) -> None:
         """Looks once."""
         for name, versions in list_published(self._root).items():
             served = self._registry.models.get(name)
-            newer = [version for version in versions if served is None or version > served.version]
+            newer = [version for version in versions if served is None or self._is_newer(name, version, served)]
             taken = next((version for version in reversed(newer) if self._take(name, version)), None)
             refused = bool(newer) and taken != newer[-1]
             self._metrics.broken.labels(name).set(newer[-1] if refused else 0)
+
+    def _is_newer(self, name: str, version: int, served: Model) -> bool:
+        """Whether a version is above the one that is served, or is another one of its number, published anew."""
+        folder = self._root / name / str(version)
+        again = version == served.version and self._served.get(folder) != _changed(folder)
+        return version > served.version or again
 
     async def watch(self, seconds: float) -> None:
         """Looks again and again, until cancelled.
@@ -128,6 +135,7 @@ class Watcher:
             self._metrics.reloads.labels(name, "refused").inc()
             log.error("model %s, version %d is refused: %s", name, version, error)
             return False
+        self._served[folder] = changed
         self._registry.put(model)
         self._metrics.reloads.labels(name, "switched").inc()
         log.info("model %s, version %d is served%s", name, version, "" if model.forecaster.evaluated else UNEVALUATED)

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from pipeline.errors import GatecastError
 from pipeline.server.bodies import Json, read_body
@@ -33,6 +33,12 @@ _FORM: dict[str, Any] = {
 }
 _MOST = 5_000  # steps of an example
 _YEARS = 300  # that it spans at most
+
+
+class Csv(PlainTextResponse):
+    """A table."""
+
+    media_type = "text/csv"
 
 
 class SeriesRequest(BaseModel):
@@ -68,11 +74,12 @@ def routes(core: Core) -> APIRouter:
             examples[model] = write_example(model.forecaster).encode()
         return examples[model]
 
-    @router.get("/models/{name}/example", **described("A table made up for a model, as it takes it", 404))
-    async def example(name: str) -> Response:
-        model = core.registry.find(name)
-        content = examples.get(model) or await core.in_thread(example_of, model)
-        return Response(content, media_type="text/csv; charset=utf-8")
+    told = described("A table made up for a model, as it takes it", 404, path=("name",))
+
+    @router.get("/models/{name}/example", **told, response_class=Csv)
+    async def example(request: Request) -> Csv:
+        model = core.registry.find(**request.path_params)
+        return Csv(examples.get(model) or await core.in_thread(example_of, model))
 
     return router
 
@@ -161,10 +168,14 @@ def _times(freq: str | int, timezone: str | None, most: int) -> list[Any]:
     import pandas as pd
 
     from pipeline.frequency import DAY_US, parse_frequency
+    from pipeline.timestamps import to_user_time
 
     if isinstance(freq, int):
         return (freq * np.arange(most)).tolist()
     count = min(most, int(_YEARS * 365 * DAY_US / parse_frequency(freq).typical_step()))
-    times = pd.date_range(end="2024-01-01", periods=count, freq=freq, tz=timezone)
+    by_clock = parse_frequency(freq).keeps_wall_time  # a step may fall on a local time that a clock change skips
+    times = pd.date_range(end="2024-01-01", periods=count, freq=freq, tz=None if by_clock else timezone)
+    if by_clock:
+        times = pd.DatetimeIndex(to_user_time(pd.Series(times), freq=freq, timezone=timezone))
     days = timezone is None and bool((times == times.normalize()).all())
     return [time.date().isoformat() if days else time.isoformat() for time in times]

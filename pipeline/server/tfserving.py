@@ -50,17 +50,17 @@ def routes(core: Core) -> APIRouter:
     router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving REST"])
     named, versioned = "/{name}", "/{name}/versions/{version}"
 
-    @router.get(named, **described("Model status", 404))
-    @router.get(versioned, **described("Status of a version", 404))
-    async def status(name: str, version: str | None = None) -> Json:
-        model = core.registry.find(name, version)
+    @router.get(named, **described("Model status", 404, path=("name",)))
+    @router.get(versioned, **described("Status of a version", 404, path=("name", "version")))
+    async def status(request: Request) -> Json:
+        model = core.registry.find(**request.path_params)
         fine = {"error_code": "OK", "error_message": ""}
         return Json({"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": fine}]})
 
-    @router.get(f"{named}/metadata", **described("Model metadata", 404))
-    @router.get(f"{versioned}/metadata", **described("Metadata of a version", 404))
-    async def metadata(name: str, version: str | None = None) -> Json:
-        return Json(_metadata(core.registry.find(name, version)))
+    @router.get(f"{named}/metadata", **described("Model metadata", 404, path=("name",)))
+    @router.get(f"{versioned}/metadata", **described("Metadata of a version", 404, path=("name", "version")))
+    async def metadata(request: Request) -> Json:
+        return Json(_metadata(core.registry.find(**request.path_params)))
 
     told = partial(described, "Forecast", 400, 404, body=PredictRequest)
 

@@ -194,7 +194,7 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
         if model.forecaster.spec.hparams.calendar == "auto":
             told = f"{field}.start_timestamp: this model knows the calendar, and needs it. Received: nothing"
             raise RequestError(422, told, code="time-null", field=f"{field}.start_timestamp")
-        return pd.date_range("2000-01-01", periods=count, freq=freq, tz=zone, unit="us")
+        return _range(pd.Timestamp("2000-01-01", tz=zone).as_unit("us"), freq, count)
     start = _start(one.start_timestamp, zone, f"{field}.start_timestamp")
     try:
         times = _range(start, freq, count)
@@ -215,13 +215,19 @@ def _range(start: pd.Timestamp, freq: str, count: int) -> pd.DatetimeIndex:
     import numpy as np
     import pandas as pd
 
+    from pipeline.frequency import parse_frequency
     from pipeline.server.clean import next_times
+    from pipeline.timestamps import to_user_time
 
     if start.tzinfo is None:
         first = np.array([start.to_datetime64()])
         following = next_times(first, freq, count - 1)
         if following is not None:
             return pd.DatetimeIndex(np.concatenate([first, following[0]]))
+    if start.tzinfo is not None and parse_frequency(freq).keeps_wall_time:
+        # By the clock, as a step may fall on a local time that a clock change skips or repeats.
+        clock = pd.date_range(start.tz_localize(None), periods=count, freq=freq, unit="us")
+        return pd.DatetimeIndex(to_user_time(pd.Series(clock), freq=freq, timezone=str(start.tz)))
     return pd.date_range(start, periods=count, freq=freq, unit="us")
 
 

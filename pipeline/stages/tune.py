@@ -32,12 +32,11 @@ def main(cell: str) -> None:
         series_count=len(fit.ids),
         calendar=has_calendar(fit.meta["freq"]),
     )
-    budgetless = tune.model_dump(
-        mode="json", exclude={"space", "max_trials"}
-    )  # more trials go on from the earlier ones
+    # More trials go on from the earlier ones, as do fewer side by side, where memory ran out.
+    unbound = tune.model_dump(mode="json", exclude={"space", "max_trials", "parallel"})
     values = {
         "cell": cell,
-        "tune": budgetless,
+        "tune": unbound,
         "space": space.model_dump(mode="json"),
         "quantiles": params.quantiles,
         "threads": params.compute.threads,
@@ -76,7 +75,8 @@ def run_round(
         if isinstance(result, (WorkerDiedError, MemoryError, OSError, ImportError)):
             raise GatecastError(
                 f"tune@{cell}: trial {proposals[i].trial} could not be run: {describe(result)}. Finished trials are "
-                "kept; run again, where memory ran out with a lower tune.parallel or smaller networks in tune.space"
+                "kept; run again, where memory ran out with a lower tune.parallel (or with smaller networks in "
+                "tune.space, which begins anew)"
             ) from result
         outcome = result if isinstance(result, Outcome) else Outcome(None, 0, None, describe(result))
         note = f"failed: {outcome.error}" if outcome.error else f"{outcome.epochs} epochs"

@@ -153,7 +153,8 @@ export class Chart {
       for (const band of forecast.bands) { band.lo.forEach(stretch); band.hi.forEach(stretch); }
     }
     if (low > high) return [0, 1];
-    const pad = (high - low) * 0.06 || Math.abs(high) * 0.05 || 1;
+    const size = Math.max(Math.abs(low), Math.abs(high)), spread = high - low;
+    const pad = (spread > 1e-12 * size ? spread * 0.06 : 0) || size * 0.05 || 1; // what is less is rounding
     return [low - pad, high + pad];
   }
 

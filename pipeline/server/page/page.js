@@ -8,6 +8,7 @@ const CELLS = ["lstm", "gru", "rnn"];
 const OTHERS = ["other-1", "other-2", "other-3"];
 const STOPS = 1500; // steps that the chart lets read at a time
 const SAMPLE = 5; // lines
+const JUDGED = 1e6; // bytes of a CSV file by which its marks are told
 
 const make = (name, attributes = {}, ...inside) => {
   const element = document.createElement(name);
@@ -205,6 +206,9 @@ const showAbout = () => {
 };
 
 const cleanStamp = (stamp) => (typeof stamp === "number" ? stamp : String(stamp).slice(0, 19));
+/** When a model's training data ends, as its series tell the time. */
+const learntUntil = ({ columns, training_range: known }) =>
+  (typeof columns.freq === "number" ? Number(known.end) : cleanStamp(known.end));
 
 const showLevels = () => {
   const levels = levelsOf(shownModels());
@@ -281,7 +285,7 @@ const read = async (source, model) => {
   form.append("model", model.name);
   form.append("version", model.version);
   if (/\.csv$/i.test(source.name)) {
-    const dialect = dialectOf(await source.blob.slice(0, 8000).arrayBuffer());
+    const dialect = dialectOf(await source.blob.slice(0, JUDGED).arrayBuffer());
     for (const [option, value] of Object.entries(dialect)) form.append(option, value);
   }
   const answer = await (await ask("v1/series", { method: "POST", body: form })).json();
@@ -564,10 +568,10 @@ const showDone = (now) => {
 /** A forecast of what a model has learnt from is no test of it. */
 const showFairness = (models) => {
   const from = clockOf(state.series.ds[state.cutoff]);
-  const known = models.filter(({ schema }) => schema.training_range && from < clockOf(cleanStamp(schema.training_range.end)));
+  const known = models.filter(({ schema }) => schema.training_range && from < clockOf(learntUntil(schema)));
   at("fairness").hidden = known.length === 0 || state.source.made !== null;
   if (known.length === 0) return;
-  const until = timeWords(cleanStamp(known[0].schema.training_range.end));
+  const until = timeWords(learntUntil(known[0].schema));
   at("fairness").textContent = `${listed(known.map(titleOf))} learnt from data until ${until}. If it was this series, errors before then flatter.`;
 };
 
