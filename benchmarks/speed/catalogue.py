@@ -13,7 +13,8 @@ EPOCH_WINDOWS = 8192  # as params.yaml has it
 BRIEF = 0.2  # share of the time for what is a small part of a step
 PAIRED = 5.0  # the same for a ratio near 1
 BESIDE = 8  # steps of each of its calls
-AGAINST_BARE = "whole / bare"  # the measure that is such a ratio
+AGAINST_BARE = "whole / bare"  # a measure that is such a ratio
+COPIED = "copying / bare"  # another
 PLAIN: Mapping[str, Any] = {
     "units": 128,
     "layers": 1,
@@ -186,8 +187,9 @@ def _step_group(shape: str, cell: str, threads: int) -> Group:
     parts, brief = ("whole", "bare", "forward", "gradient", "keras"), ("gather", "draw", "call")
     timings = {part: Timing(part, ("ours",)) for part in parts}
     timings |= {part: Timing(part, ("ours",), BRIEF) for part in brief}
-    timings[AGAINST_BARE] = Timing(AGAINST_BARE, ("ours",), PAIRED)
-    ours = Setup("step", threads, (*parts, *brief, AGAINST_BARE), cell, shape)
+    paired = (AGAINST_BARE, COPIED)
+    timings |= {pair: Timing(pair, ("ours",), PAIRED) for pair in paired}
+    ours = Setup("step", threads, (*parts, *brief, *paired), cell, shape)
     name = f"step/{shape}/{cell}/{threads}"
     if not SHAPES[shape].torch:
         return Group(name, {"ours": ours}, timings)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.serving.figures import Figure, Target
-from benchmarks.speed.catalogue import AGAINST_BARE, CELLS, PRODUCT, SHAPES, THREADS
+from benchmarks.speed.catalogue import AGAINST_BARE, CELLS, COPIED, PRODUCT, SHAPES, THREADS
 
 INPUT_SHARE = 3.0  # % of a step
 SLOWER = 3.0  # % than the bare network
@@ -49,6 +49,11 @@ def input_share(one: Round) -> float:
 def slower(one: Round) -> float:
     """By how many percent a step is slower than the bare network."""
     return 100 * (one[AGAINST_BARE] - 1)
+
+
+def copying(one: Round) -> float:
+    """By how many percent a step is slower that also copies as many numbers as it is given."""
+    return 100 * (one[COPIED] - 1)
 
 
 def backward_ms(one: Round) -> float:

@@ -24,6 +24,7 @@ from benchmarks.speed.catalogue import (
 from benchmarks.speed.figures import (
     Round,
     backward_ms,
+    copying,
     counted,
     figure,
     gigaflops,
@@ -157,13 +158,16 @@ def _input(results: Json) -> str:
         "bare network, ms": milliseconds("bare"),
         "slower, %": slower,
         "input, % of the step": input_share,
+        "a copy, %": copying,
     }
     rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (
         "A whole step also gathers its windows, in the graph. Input is that, timed on its own, and the drawing of "
         f"windows. How much slower a whole step is, is measured apart, in pairs of calls of {BESIDE} steps, one right "
         "after the other and each of them first in turn, because the times in the columns before swing by more than "
-        "what is sought: it is the median over the pairs of a round."
+        "what is sought: it is the median over the pairs of a round. The last column is measured like it: by how much "
+        "the bare network's step is slower once it copies its input, the history and all beside it, to another place "
+        "in memory. Training on windows in random order cannot gather them in less."
     )
     return _section("Waiting for input", ["step", *columns], rows, note)
 
@@ -203,6 +207,7 @@ def _once(results: Json) -> str:
         [
             name,
             f"{group['facts']['ours']['batch']}",
+            f"{group['facts']['ours']['inputs']:,}",
             f"{group['facts']['ours']['parameters']:,}",
             _short(group["facts"]["ours"]["trace_seconds"]),
             _short(group["facts"]["ours"]["peak_memory_mib"]),
@@ -211,10 +216,10 @@ def _once(results: Json) -> str:
         for name, group, _ in _steps(results)
     ]
     note = (
-        "Measured once for each. Memory is the most that a process which trains has held, all of TensorFlow or "
-        "PyTorch with it, and of ours all series; PyTorch has but one batch."
+        "Measured once for each. Inputs are numbers for each window. Memory is the most that a process which trains "
+        "has held, all of TensorFlow or PyTorch with it, and of ours all series; PyTorch has but one batch."
     )
-    header = ["step", "batch", "parameters", "seconds to trace", "peak memory, MiB", "PyTorch's, MiB"]
+    header = ["step", "batch", "inputs", "parameters", "seconds to trace", "peak memory, MiB", "PyTorch's, MiB"]
     return _section("Paid once", header, rows, note)
 
 
