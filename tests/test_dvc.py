@@ -28,7 +28,9 @@ def fresh_copy(folder: Path) -> Path:
     """The project as a new user has it, with a search and a training that take seconds."""
     folder.mkdir()
     for name in ("pipeline", ".dvc", "data/raw"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "tmp", "__pycache__"))
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "config.local", "tmp", "__pycache__")
+        )
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
     params = YAML_12.load((ROOT / "params.yaml").read_text())
     params["window"] |= {"context_length": 52, "horizon": 13, "min_context": 52, "step_size": 4}
