@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pipeline.checks import failure, received
 from pipeline.covariate_rows import CovariateRows
 from pipeline.errors import DataError
-from pipeline.frequency import DAY_US, Bools, Grid, Int64s, suggest_frequency
+from pipeline.frequency import Bools, Grid, Int64s, suggest_frequency
 from pipeline.rows import Floats, Int32s, Rows, Source
-from pipeline.timestamps import to_instants
+from pipeline.timestamps import to_user_time
 
 _COARSE_FROM = 8  # distances between rows from which "never one step apart" is no accident
 _SPARSE = 100  # absent steps per row beyond which a gap is taken for a wrong timestamp
@@ -307,14 +307,16 @@ def _clock_changes(rows: Rows, source: Source) -> str:
     step, zone = source.frequency.step, source.columns.timezone
     if zone is None or source.frequency.whole_numbered:
         return ""
+    shown = pd.DatetimeIndex(
+        to_user_time(pd.Series(rows.ds.view("datetime64[us]")), freq=source.columns.freq, timezone=zone)
+    )
     if source.frequency.keeps_wall_time:
-        instants = to_instants(rows.ds, zone)
+        instants = shown.tz_convert("UTC")
         told = f", whose days are those of data.timezone {zone!r}, though all instants fit in UTC; set it to UTC"
-        return told if len(np.unique(instants % DAY_US)) == 1 else ""
+        return told if len(np.unique(instants - instants.normalize())) == 1 else ""
     if step is None:
         return ""
-    local = pd.DatetimeIndex(rows.ds.view("datetime64[us]")).tz_localize("UTC").tz_convert(zone).tz_localize(None)
-    times = local.as_unit("us").to_numpy().view(np.int64)
+    times = shown.tz_localize(None).as_unit("us").to_numpy().view(np.int64)
     if len(np.unique(times % step)) > 1:
         return ""
     return (

@@ -346,18 +346,6 @@ def leaves_calendar(last: np.datetime64, *, freq: str | int, steps: int) -> bool
     return end >= int(_LATEST.as_unit("us").asm8.view(np.int64))
 
 
-def to_instants(times: Int64s, zone: str) -> Int64s:
-    """Microseconds of UTC of local wall times; of a time that comes twice the first, of one that is skipped the next.
-
-    Args:
-        times: [N] microseconds since 1970 by the clock.
-        zone: an IANA name.
-    """
-    stamps = pd.DatetimeIndex(times.view("datetime64[us]"))
-    there = stamps.tz_localize(zone, ambiguous=np.ones(len(stamps), np.bool_), nonexistent="shift_forward")
-    return _microseconds(there.tz_convert("UTC").tz_localize(None).as_unit("us"))
-
-
 def to_user_time(ds: pd.Series, *, freq: str | int, timezone: str | None) -> pd.Series:
     """Turns grid time into the user's time.
 

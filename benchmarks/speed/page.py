@@ -9,10 +9,12 @@ from typing import Any
 
 from benchmarks.serving.figures import Figure
 from benchmarks.speed.catalogue import (
+    AGAINST_BARE,
     BATCH,
     BATCHES,
     BESIDE,
     CELLS,
+    COPIED,
     EPOCH_WINDOWS,
     LAYER,
     PAIRED,
@@ -24,7 +26,6 @@ from benchmarks.speed.catalogue import (
 from benchmarks.speed.figures import (
     Round,
     backward_ms,
-    copying,
     counted,
     figure,
     gigaflops,
@@ -156,9 +157,9 @@ def _input(results: Json) -> str:
     columns: dict[str, Of] = {
         "whole step, ms": milliseconds("whole"),
         "bare network, ms": milliseconds("bare"),
-        "slower, %": slower,
+        "slower, %": slower(AGAINST_BARE),
         "input, % of the step": input_share,
-        "a copy, %": copying,
+        "a copy, %": slower(COPIED),
     }
     rows = [_row(name, group, columns) for name, group, _ in _steps(results)]
     note = (

@@ -95,6 +95,7 @@ def create_app(
     core = Core(registry, limits, metrics, tables)
     routers = [*(protocol.routes(core) for protocol in (oip, tfserving, native, series, timeseries)), browser.routes()]
     routes = [route for router in routers for route in router.routes]  # flat, as nested ones are looked through twice
+    _tell_names(routes)
     app.router.routes.extend([*_direct(routes), *routes])
 
     @app.get("/metrics", **described("Metrics for Prometheus"), response_class=PlainTextResponse)
@@ -108,6 +109,15 @@ def create_app(
         app.add_middleware(Authenticated, key=key, respond=respond)
     app.add_middleware(Observed, metrics=metrics, protocol_of=protocol_of)
     return app
+
+
+def _tell_names(routes: Iterable[BaseRoute]) -> None:
+    """Has the parts of paths that have names told in openapi.json: handlers take them from the request itself."""
+    for route in routes:
+        if isinstance(route, APIRoute) and route.param_convertors:
+            told = {"in": "path", "required": True, "schema": {"type": "string"}}
+            named = [{"name": name, **told} for name in route.param_convertors]
+            route.openapi_extra = {**(route.openapi_extra or {}), "parameters": named}
 
 
 def _direct(routes: Iterable[BaseRoute]) -> list[BaseRoute]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from pipeline.server.request_errors import RequestError, echo
 
@@ -30,6 +30,12 @@ class Json(Response):
     def render(self, content: Any) -> bytes:
         """Writes the body."""
         return to_json(content, inf_nan_mode="null")
+
+
+class Csv(PlainTextResponse):
+    """A response of a table."""
+
+    media_type = "text/csv"
 
 
 def read_json(raw: bytes) -> Any:

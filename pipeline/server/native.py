@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from pipeline.errors import GatecastError
 from pipeline.intervals import interval_levels
-from pipeline.server.bodies import Json, read_body
+from pipeline.server.bodies import Csv, Json, read_body
 from pipeline.server.core import SMALL, Core, described
 from pipeline.server.limits import Limits, horizon_of
 from pipeline.server.models import Model
@@ -93,9 +93,9 @@ def routes(core: Core) -> APIRouter:
         ]
         return Json({"models": rows})
 
-    @router.get("/models/{name}/schema", **described("What a model takes and gives", 404, path=("name",)))
+    @router.get("/models/{name}/schema", **described("What a model takes and gives", 404))
     async def schema(request: Request) -> Json:
-        return Json(_schema(core.registry.find(**request.path_params)))
+        return Json(_schema(core.find(request)))
 
     told = described("Forecast the steps after each series' last", 400, 404, 422, body=ForecastRequest)
     told["openapi_extra"]["requestBody"]["content"]["multipart/form-data"] = {"schema": _FORM}
@@ -107,7 +107,7 @@ def routes(core: Core) -> APIRouter:
         quantiles = await core.forecast(options.model, ready.inputs, field="history")
         if "text/csv" in request.headers.get("accept", ""):
             text = await core.in_thread(_csv, ready, quantiles, options)
-            return Response(text, media_type="text/csv; charset=utf-8")
+            return Csv(text)
         if quantiles.size <= _SMALL:
             return Json(_answer(ready, quantiles, options))
         return Json(await core.in_thread(_answer, ready, quantiles, options))

@@ -72,24 +72,20 @@ def routes(core: Core) -> APIRouter:
     async def ready() -> Json:
         return Json({"ready": bool(core.registry.models)}, 200 if core.registry.models else 503)
 
-    named, versioned = ("name",), ("name", "version")
-
-    @router.get("/v2/models/{name}", **described("Model metadata", 404, path=named))
-    @router.get("/v2/models/{name}/versions/{version}", **described("Model metadata of a version", 404, path=versioned))
+    @router.get("/v2/models/{name}", **described("Model metadata", 404))
+    @router.get("/v2/models/{name}/versions/{version}", **described("Model metadata of a version", 404))
     async def metadata(request: Request) -> Json:
-        return Json(_metadata(core.registry.find(**request.path_params)))
+        return Json(_metadata(core.find(request)))
 
-    @router.get("/v2/models/{name}/ready", **described("Whether a model is ready", 404, path=named))
-    @router.get(
-        "/v2/models/{name}/versions/{version}/ready", **described("Whether a version is ready", 404, path=versioned)
-    )
+    @router.get("/v2/models/{name}/ready", **described("Whether a model is ready", 404))
+    @router.get("/v2/models/{name}/versions/{version}/ready", **described("Whether a version is ready", 404))
     async def model_ready(request: Request) -> Json:
-        return Json({"name": core.registry.find(**request.path_params).name, "ready": True})
+        return Json({"name": core.find(request).name, "ready": True})
 
-    told = partial(described, "Forecast", 400, 404, body=InferenceRequest)
+    told = described("Forecast", 400, 404, body=InferenceRequest)
 
-    @router.post("/v2/models/{name}/infer", **told(path=("name",)))
-    @router.post("/v2/models/{name}/versions/{version}/infer", **told(path=("name", "version")))
+    @router.post("/v2/models/{name}/infer", **told)
+    @router.post("/v2/models/{name}/versions/{version}/infer", **told)
     async def infer(request: Request) -> Json:
         model = core.find(request)
         _check_plain(request)

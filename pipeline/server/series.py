@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from pipeline.errors import GatecastError
-from pipeline.server.bodies import Json, read_body
+from pipeline.server.bodies import Csv, Json, read_body
 from pipeline.server.core import Core, described
 from pipeline.server.limits import Limits
 from pipeline.server.models import Model
@@ -33,12 +33,6 @@ _FORM: dict[str, Any] = {
 }
 _MOST = 5_000  # steps of an example
 _YEARS = 300  # that it spans at most
-
-
-class Csv(PlainTextResponse):
-    """A table."""
-
-    media_type = "text/csv"
 
 
 class SeriesRequest(BaseModel):
@@ -74,11 +68,11 @@ def routes(core: Core) -> APIRouter:
             examples[model] = write_example(model.forecaster).encode()
         return examples[model]
 
-    told = described("A table made up for a model, as it takes it", 404, path=("name",))
+    told = described("A table made up for a model, as it takes it", 404)
 
     @router.get("/models/{name}/example", **told, response_class=Csv)
     async def example(request: Request) -> Csv:
-        model = core.registry.find(**request.path_params)
+        model = core.find(request)
         return Csv(examples.get(model) or await core.in_thread(example_of, model))
 
     return router
@@ -172,8 +166,9 @@ def _times(freq: str | int, timezone: str | None, most: int) -> list[Any]:
 
     if isinstance(freq, int):
         return (freq * np.arange(most)).tolist()
-    count = min(most, int(_YEARS * 365 * DAY_US / parse_frequency(freq).typical_step()))
-    by_clock = parse_frequency(freq).keeps_wall_time  # a step may fall on a local time that a clock change skips
+    frequency = parse_frequency(freq)
+    count = min(most, int(_YEARS * 365 * DAY_US / frequency.typical_step()))
+    by_clock = frequency.keeps_wall_time  # a step may fall on a local time that a clock change skips
     times = pd.date_range(end="2024-01-01", periods=count, freq=freq, tz=None if by_clock else timezone)
     if by_clock:
         times = pd.DatetimeIndex(to_user_time(pd.Series(times), freq=freq, timezone=timezone))

@@ -50,22 +50,22 @@ def routes(core: Core) -> APIRouter:
     router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving REST"])
     named, versioned = "/{name}", "/{name}/versions/{version}"
 
-    @router.get(named, **described("Model status", 404, path=("name",)))
-    @router.get(versioned, **described("Status of a version", 404, path=("name", "version")))
+    @router.get(named, **described("Model status", 404))
+    @router.get(versioned, **described("Status of a version", 404))
     async def status(request: Request) -> Json:
-        model = core.registry.find(**request.path_params)
+        model = core.find(request)
         fine = {"error_code": "OK", "error_message": ""}
         return Json({"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": fine}]})
 
-    @router.get(f"{named}/metadata", **described("Model metadata", 404, path=("name",)))
-    @router.get(f"{versioned}/metadata", **described("Metadata of a version", 404, path=("name", "version")))
+    @router.get(f"{named}/metadata", **described("Model metadata", 404))
+    @router.get(f"{versioned}/metadata", **described("Metadata of a version", 404))
     async def metadata(request: Request) -> Json:
-        return Json(_metadata(core.registry.find(**request.path_params)))
+        return Json(_metadata(core.find(request)))
 
-    told = partial(described, "Forecast", 400, 404, body=PredictRequest)
+    told = described("Forecast", 400, 404, body=PredictRequest)
 
-    @router.post(f"{named}:predict", **told(path=("name",)))
-    @router.post(f"{versioned}:predict", **told(path=("name", "version")))
+    @router.post(f"{named}:predict", **told)
+    @router.post(f"{versioned}:predict", **told)
     async def predict(request: Request) -> Json:
         model = core.find(request)
         form, inputs = await core.prepare(await request.body(), partial(_read, model=model, core=core))
