@@ -9,6 +9,8 @@ from benchmarks.accuracy import LOOKS, RESULTS, count_looks
 from benchmarks.benchmark import Benchmark, load_benchmark, names, natural_order
 from benchmarks.claims.page import render_summary
 from benchmarks.pages import save_page
+from benchmarks.peers.catalogue import fields
+from benchmarks.peers.summary import render_beside
 from benchmarks.report import render_accuracy
 from benchmarks.summaries import ETTH1, Mean
 from pipeline.comparison import render_results
@@ -18,7 +20,8 @@ from pipeline.storage import read_json
 
 
 def update_readme(path: Path, *, evaluation: Path) -> None:
-    """Rewrites the tables of a README: the default run's results, what claims came to, the accuracy on public data.
+    """Rewrites the tables of a README: the default run's results, what claims came to, the accuracy on public data,
+    and the peers beside ours.
 
     Args:
         path: the README.
@@ -31,6 +34,7 @@ def update_readme(path: Path, *, evaluation: Path) -> None:
     text = replace_results(path.read_text(encoding="utf-8"), table)
     text = replace_results(text, render_summary(read_json(RESULTS / "claims.json")), name="claims")
     text = replace_results(text, accuracy_table(RESULTS, LOOKS), name="accuracy")
+    text = replace_results(text, render_beside(read_json(RESULTS / "peers.json"), fields()), name="peers")
     save_page(text, path)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from benchmarks import walltime
+from benchmarks.accuracy import ROOT
 from benchmarks.benchmark import PARAMS, YAML_12, load_benchmark, read_yaml
 from benchmarks.peers import __main__ as command
 from benchmarks.peers import runs
@@ -40,6 +41,8 @@ from benchmarks.peers.estimates import expected_seconds
 from benchmarks.peers.exchange import METRICS, Panel, figures, load_panel, read_answer, save_data, specify
 from benchmarks.peers.page import render_page, render_plan
 from benchmarks.peers.runs import Bench, budgets_of, finished, key_of_ours, measure_peer, note_look, seconds_of
+from benchmarks.peers.summary import render_beside
+from benchmarks.readme import replace_results
 from benchmarks.walltime import ATTEMPTS, SECONDS, forget, run_timed
 from pipeline.clock import calendar_features
 from pipeline.covariates import Known
@@ -842,6 +845,17 @@ def test_a_run_side_by_side_took_its_share_of_the_machine() -> None:
     assert "| 100 ± 0 | 1.5 ± 0.0 |" in " ".join(page.split())
 
 
+def test_seconds_of_another_machine_are_not_compared_with_ours() -> None:
+    other = {"machine": MACHINE | {"cpu": "faster chip"}}
+    lstm, gru = runs_of({"lstm": 0.4}, fit=200.0), [one | other for one in runs_of({"gru": 0.5}, fit=9.0)]
+    page = render_page({SET: {"ours": ours(), "runs": [*lstm, *gru]}}, fields())
+    assert "Fitting took them 200 s: longer than one network of ours (10 s) for 1 of 1" in page
+    assert "NeuralForecast GRU on another machine than ours (faster chip), so seconds are not compared" in page
+    page = render_page({SET: {"ours": ours(), "runs": gru}}, fields())
+    assert "ours is lower in 3 of 3 errors, all of them clearly. Fitting took them seconds of another machine" in page
+    assert "All on another machine than ours (faster chip)" in page
+
+
 def test_the_page_says_that_one_seed_makes_nothing_clear() -> None:
     page = render_page({SET: {"ours": ours(), "runs": [run(LSTM, level=0.4)]}}, fields())
     assert "ours is lower in 3 of 3 errors, none of them clearly, because theirs is of one seed." in page
@@ -915,6 +929,35 @@ def test_every_setting_is_explained_where_it_is_shown() -> None:
 
 def test_the_committed_page_is_that_of_the_committed_results() -> None:
     assert command.PAGE.read_text(encoding="utf-8").rstrip() == render_page(read_json(command.FOUND), fields()).rstrip()
+
+
+def test_the_summary_goes_from_the_lowest_model_of_a_cell_to_the_highest() -> None:
+    runs = [
+        *runs_of({"lstm": 0.1, "gru": 0.5}, fit=200.0),
+        *(run(Job(SET, "darts", "block-lstm", "documentation", seed), level=0.4, fit=90.0) for seed in SEEDS),
+        *runs_of({"nlinear": 0.01}, fit=1.0),  # no network
+    ]
+    table = render_beside({SET: {"ours": ours(), "runs": runs}, "etth1-96": {"ours": None, "runs": []}}, fields())
+    header, _, single, ensembles, theirs = (
+        [part.strip() for part in row.split("|")[1:-1]] for row in table.splitlines()
+    )
+    assert header[1:] == ["Victoria's electricity, with covariates, MASE: LSTM", "GRU", "fit, s", "ours is lower in"]
+    assert single == ["ours, single networks", "0.206", "0.309", "10", "-"]
+    assert ensembles == ["ours, ensembles", "0.200", "0.300", "350", "-"]
+    assert theirs[1:] == ["0.102 to 0.408", "0.510", "90 to 200", "6 of 9"]
+
+
+def test_the_summary_leaves_out_seconds_of_another_machine_and_settings_without_a_network() -> None:
+    other = {"machine": MACHINE | {"cpu": "faster chip"}}
+    runs = [one | other for one in runs_of({"lstm": 0.4})] + runs_of({"nlinear": 0.3}, setting="context")
+    rows = render_beside({SET: {"ours": ours(), "runs": runs}}, fields()).splitlines()
+    assert [part.strip() for part in rows[4].split("|")[2:-1]] == ["0.408", "-", "-", "3 of 3"]
+    assert len(rows) == 5
+
+
+def test_the_readme_shows_the_committed_summary() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert replace_results(readme, render_beside(read_json(command.FOUND), fields()), name="peers") == readme
 
 
 def test_there_is_no_page_without_figures(tmp_path: Path) -> None:

@@ -378,14 +378,16 @@ def test_the_readme_shows_cells_before_baselines_with_their_committed_figures(mo
 
 def test_the_readme_changes_between_its_markers_alone(models: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    tables = "\n\n".join(f"<!-- {name} -->\nearlier\n<!-- /{name} -->" for name in ("results", "claims", "accuracy"))
+    names = ("results", "claims", "accuracy", "peers")
+    tables = "\n\n".join(f"<!-- {name} -->\nearlier\n<!-- /{name} -->" for name in names)
     readme.write_text(f"# Title\n\n{tables}\n\nThe end.\n", encoding="utf-8")
     update_readme(readme, evaluation=models / "evaluation")
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("# Title\n\n<!-- results -->\n| model ")
     assert "|\n<!-- /results -->\n\n<!-- claims -->\n| claim" in text
     assert "|\n<!-- /claims -->\n\n<!-- accuracy -->\n| data set" in text
-    assert text.endswith("<!-- /accuracy -->\n\nThe end.\n")
+    assert "<!-- /accuracy -->\n\n<!-- peers -->\n| networks" in text
+    assert text.endswith("|\n<!-- /peers -->\n\nThe end.\n")
     assert "earlier" not in text
     update_readme(readme, evaluation=models / "evaluation")
     assert readme.read_text(encoding="utf-8") == text

@@ -15,6 +15,7 @@ from pipeline.errors import GatecastError
 
 SEEDS = (1, 2, 3)
 OURS = "gatecast"
+CELLS = {"lstm": "LSTM", "gru": "GRU", "linear": "linear"}
 ENDLESS = 10**9  # steps, where the clock stops training
 TUNED_HOURS = 80  # that the search in the library's whole space takes on all data sets, as `estimates` has it
 SHORT = 4  # horizons: the longest of the library's own inputs in the shortened search

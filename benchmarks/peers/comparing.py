@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from benchmarks.benchmark import Json
 from benchmarks.claims.judging import Interval, log_ratio
-from benchmarks.peers.catalogue import MODELS, Model
+from benchmarks.peers.catalogue import MODELS, Field, Model
 from benchmarks.peers.exchange import METRICS
 from benchmarks.peers.runs import budgets_of
 
@@ -39,6 +39,10 @@ class Group:
     def seconds(self, *names: str) -> list[float]:
         """Of each run, what some of its parts took together; nothing where it has none of them."""
         return [took(run, *names) for run in self.runs if any(run.get(name) is not None for name in names)]
+
+    def is_beside(self, ours: Json) -> bool:
+        """Whether each run was on the machine of ours, so that their times can be compared."""
+        return all(run["machine"][part] == ours["machine"][part] for run in self.runs for part in ("cpu", "cores"))
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,12 @@ def contrasts(ours: Json, found: Sequence[Group]) -> list[Contrast]:
     return compared
 
 
+def counted(ours: Json, found: Sequence[Group], field: Field) -> list[Contrast]:
+    """The contrasts that are counted: of MAE and MASE in the one that the set's published figures are in."""
+    absolute = next(metric for metric in field.benchmark.metrics if metric in {"z_mae", "mase"})
+    return [one for one in contrasts(ours, found) if one.metric in {"z_mse", absolute, "scaled_crps"}]
+
+
 def beaten_by_linear(ours: Json, found: Sequence[Group]) -> list[tuple[Model, str]]:
     """The linear models, and metrics, whose mean is lower than that of our single networks of every cell."""
     return [
@@ -123,9 +133,11 @@ def mean_sd(values: Sequence[float], digits: int) -> str:
     return f"{mean} ± {stdev(values):,.{digits}f}" if len(values) > 1 else mean
 
 
-def spread(values: Sequence[float]) -> str:
-    """The least and the most of seconds."""
-    low, high = f"{min(values):,.0f}", f"{max(values):,.0f}"
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """The least and the most; `-` of none."""
+    if not values:
+        return "-"
+    low, high = f"{min(values):,.{digits}f}", f"{max(values):,.{digits}f}"
     return low if low == high else f"{low} to {high}"
 
 

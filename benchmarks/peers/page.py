@@ -9,12 +9,13 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.benchmark import Json
-from benchmarks.peers.catalogue import MODELS, OURS, SEEDS, SETTINGS, Field, Job, Setting, model_of
+from benchmarks.peers.catalogue import CELLS, MODELS, OURS, SEEDS, SETTINGS, Field, Job, Setting, model_of
 from benchmarks.peers.comparing import (
     Contrast,
     Group,
     beaten_by_linear,
     contrasts,
+    counted,
     groups,
     made_on,
     mean_sd,
@@ -29,7 +30,6 @@ from benchmarks.report import TITLES
 from pipeline.tables import UNKNOWN, align_rows
 
 DIGITS = {"z_mse": 4, "z_mae": 4, "mase": 4, "scaled_crps": 5}
-CELLS = {"lstm": "LSTM", "gru": "GRU", "linear": "linear"}
 INTRODUCTION = """\
 # The LSTM and GRU of other libraries beside ours
 
@@ -95,7 +95,8 @@ def _field(field: Field, found: Json) -> str:
         lines += [statement(SETTINGS[setting], ours, of_setting, field) for setting, of_setting in measured]
         lines += ["", "### Ours", "", _told(field, ours), "", align_rows([_header("threads"), *_our_rows(ours)])]
     for setting, of_setting in measured:
-        lines += [f"### {SETTINGS[setting].title}", "", SETTINGS[setting].words, "", _table(of_setting, ours, field)]
+        words = f"{SETTINGS[setting].words}{_elsewhere(of_setting, ours)}"
+        lines += [f"### {SETTINGS[setting].title}", "", words, "", _table(of_setting, ours, field)]
     if missing := _missing(runs):
         lines += [f"Not measured yet: {missing}.", ""]
     return "\n".join(lines)
@@ -115,8 +116,7 @@ def _choices(hparams: Json) -> str:
 
 def statement(setting: Setting, ours: Json, found: Sequence[Group], field: Field) -> str:
     """What the figures of a setting say of ours, in plain words."""
-    title, counted = setting.title, _counted(field)
-    compared = [one for one in contrasts(ours, found) if one.metric in counted]
+    title, compared = setting.title, counted(ours, found, field)
     if not compared:
         return f"- **{title}**: no LSTM or GRU measured."
     lower = [one for one in compared if one.ratio < 1]
@@ -129,12 +129,6 @@ def statement(setting: Setting, ours: Json, found: Sequence[Group], field: Field
         words += f", and not in {len(higher)}, {_clear(higher, 'higher')} higher: {named}"
     time = "" if setting.budget else f" {_wall_time(ours, found)}"
     return f"{words}.{time}{_linear(ours, found)}"
-
-
-def _counted(field: Field) -> set[str]:
-    """The metrics that are counted: of MAE and MASE the one that the set's published figures are in."""
-    absolute = next(metric for metric in field.benchmark.metrics if metric in {"z_mae", "mase"})
-    return {"z_mse", absolute, "scaled_crps"}
 
 
 def _linear(ours: Json, found: Sequence[Group]) -> str:
@@ -157,7 +151,13 @@ def _wall_time(ours: Json, found: Sequence[Group]) -> str:
     """Fitting of theirs, with a search where there is one, against ours of the same cell."""
     own, recurrent = wall(ours), [group for group in found if group.model.cell in ours["figures"]]
     # The search, which all seeds share, is in each.
-    seconds = [(group.model.cell, fmean(group.seconds("fit_seconds", "search_seconds"))) for group in recurrent]
+    seconds = [
+        (group.model.cell, fmean(group.seconds("fit_seconds", "search_seconds")))
+        for group in recurrent
+        if group.is_beside(ours)
+    ]
+    if not seconds:
+        return "Fitting took them seconds of another machine than ours, which are not compared."
     over = {whose: sum(taken > own[cell][whose] for cell, taken in seconds) for whose in ("network", "pipeline")}
     mine = {whose: spread([own[cell][whose] for cell in own]) for whose in ("network", "networks", "pipeline")}
     return (
@@ -165,6 +165,16 @@ def _wall_time(ours: Json, found: Sequence[Group]) -> str:
         f"({mine['network']} s) for {over['network']} of {len(seconds)}, longer than our search and all networks "
         f"together ({mine['pipeline']} s; the networks {mine['networks']} s) for {over['pipeline']}."
     )
+
+
+def _elsewhere(found: Sequence[Group], ours: Json | None) -> str:
+    """The machines of runs that were not on that of ours: their seconds cannot stand beside ours."""
+    away = [group for group in found if ours is not None and not group.is_beside(ours)]
+    if not away:
+        return ""
+    machines = "; ".join(sorted({run["machine"]["cpu"] for group in away for run in group.runs}))
+    whose = "All" if len(away) == len(found) else ", ".join(group.model.title for group in away)
+    return f" {whose} on another machine than ours ({machines}), so seconds are not compared with ours."
 
 
 def _header(*more: str) -> list[str]:
