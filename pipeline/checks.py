@@ -60,8 +60,8 @@ _ALL = (
     Check("time-null", "a row without a timestamp", "fill it in", "null_time", ("drop",)),
     Check(
         "time-unparseable",
-        "a timestamp that cannot be read",
-        "mend it, set data.time_format (or data.freq, if times are whole numbers)",
+        "a timestamp that cannot be read (an error anyway where half cannot)",
+        "mend it, set data.time_format, such as '%d/%m/%Y %H:%M' (or data.freq, if times are whole numbers)",
         "bad_time",
         ("drop",),
     ),
@@ -98,7 +98,13 @@ _ALL = (
         "conflicting_rows",
         ("first", "last", "mean"),
     ),
-    Check("value-text", "text where a number belongs", "mend the value", "bad_value", ("missing",)),
+    Check(
+        "value-text",
+        "text where a number belongs (an error anyway where a column has several words and no number)",
+        "mend the value",
+        "bad_value",
+        ("missing",),
+    ),
     Check("value-infinite", "an infinite value", "mend the value", "infinite", ("missing",)),
     Check(
         "value-huge",

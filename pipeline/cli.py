@@ -57,9 +57,9 @@ def forecast(
     ] = None,
     models: _Models = None,
     comparison: _Comparison = Path("models/comparison"),
-    delimiter: Annotated[str, typer.Option(help="csv: between fields.")] = ",",
-    decimal: Annotated[str, typer.Option(help="csv: decimal point.")] = ".",
-    encoding: Annotated[str, typer.Option(help="csv: encoding.")] = "utf-8",
+    delimiter: Annotated[str, typer.Option(help="csv: between fields, of INPUT and --future alike.")] = ",",
+    decimal: Annotated[str, typer.Option(help="csv: decimal point, likewise.")] = ".",
+    encoding: Annotated[str, typer.Option(help="csv: encoding, likewise.")] = "utf-8",
     threads: Annotated[int, typer.Option(min=1, help="Threads used.")] = 1,
 ) -> None:
     """Forecasts the steps after the last timestamp of each series.
@@ -76,10 +76,12 @@ def forecast(
         marks = {"delimiter": delimiter, "decimal": decimal}
         options = {name: one_character(mark, f"--{name}") for name, mark in marks.items()} | {"encoding": encoding}
         history = read_history(source, forecaster.meta, **options)
-        _check_future(future, forecaster.meta)
-        ahead = None if future is None else read_future(future, forecaster.meta, history=history, **options)
+        takes_future = _takes_future(future, forecaster.meta)
+        ahead = read_future(future, forecaster.meta, history=history, **options) if future and takes_future else None
         result = forecaster.forecast(history, future=ahead)
         write_forecast(result, output)
+    if future is not None and not takes_future:
+        typer.echo(f"{future}: not read, as {forecaster.meta['cell']} takes no covariates over the horizon", err=True)
     _tell_unevaluated(folder, forecaster.meta)
     by = _named(forecaster.meta["cell"], forecaster.meta)
     typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {by}")
@@ -123,7 +125,7 @@ def serve(
         if models is None:
             for name in (left := _left_over(comparison)):
                 typer.echo(f"{_TRAINED / name}: left by an earlier run with other cells, not served", err=True)
-            bundles = {name: _latest(name) for name in bundles if name not in left}
+            bundles = {name: _latest(name, comparison) for name in bundles if name not in left}
         folders = bundles or {name: root / name / str(found[-1]) for name, found in list_published(root).items()}
         default = _default_model(folders, cell, comparison) if bundles or cell else None
 
@@ -224,7 +226,7 @@ def find_model(models: Path | None, cell: str | None, comparison: Path) -> Path:
     if models is None and chosen in _left_over(comparison):
         told = f"{_TRAINED / chosen} was left by an earlier run with other cells"
         raise GatecastError(f"{told}; add {chosen} to cells and run `dvc repro`, or take it by --models {_TRAINED}")
-    folder = _latest(chosen) if models is None else models / chosen
+    folder = _latest(chosen, comparison) if models is None else models / chosen
     trained = {path.parent.name: path for path in sorted(folder.parent.glob("*/forecaster.json"))}
     if trained and chosen not in trained:
         names = ", ".join(_named(name, _meta_of(path)) for name, path in trained.items())
@@ -234,11 +236,15 @@ def find_model(models: Path | None, cell: str | None, comparison: Path) -> Path:
     return folder
 
 
-def _latest(cell: str) -> Path:
+def _latest(cell: str, comparison: Path) -> Path:
     """The model of all data, unless there is none or it goes back to another than the trained one."""
     from pipeline.storage import sha256_of
 
     trained, final = (folder / cell / "forecaster.json" for folder in (_TRAINED, _FINAL))
+    compared = _compared(comparison, "bundles").get(cell)
+    if trained.exists() and compared not in {None, sha256_of(trained)}:
+        told = "trained after the last comparison, not evaluated by it; `dvc repro` ends the run"
+        typer.echo(f"{trained.parent}: {told}", err=True)
     if not final.exists():
         return trained.parent
     if trained.exists() and _meta_of(final).get("trained_sha256") not in {None, sha256_of(trained)}:
@@ -251,14 +257,20 @@ def _latest(cell: str) -> Path:
 
 def _left_over(comparison: Path) -> Sequence[str]:
     """The bundles that are not of the last run, as DVC keeps the outputs of cells that are struck from params.yaml."""
+    models = _compared(comparison, "models")
+    found = {path.parent.name for path in _TRAINED.glob("*/forecaster.json")}
+    return sorted(found - set(models)) if models else []
+
+
+def _compared(comparison: Path, key: str) -> Mapping[str, Any]:
+    """What the last comparison says of each bundle; nothing where it cannot be read."""
     from pipeline.storage import read_json
 
     try:
-        models = frozenset(read_json(comparison / "verdict.json")["models"])
+        found = read_json(comparison / "verdict.json")[key]
+        return dict(found) if isinstance(found, dict) else dict.fromkeys(found)
     except (OSError, ValueError, KeyError, TypeError):
-        return []
-    found = {path.parent.name for path in _TRAINED.glob("*/forecaster.json")}
-    return sorted(found - models)
+        return {}
 
 
 def _meta_of(description: Path) -> Mapping[str, Any]:
@@ -284,15 +296,13 @@ def _tell_unevaluated(folder: Path, meta: Mapping[str, Any]) -> None:
         typer.echo(f"{folder}: trained on all data, not evaluated", err=True)
 
 
-def _check_future(future: Path | None, meta: Mapping[str, Any]) -> None:
-    """Covariates known ahead are given where, and only where, they are taken."""
+def _takes_future(future: Path | None, meta: Mapping[str, Any]) -> bool:
+    """Whether a model takes covariates known ahead, which have to be given then."""
     names = meta["columns"]["future_covariates"]
     if names and future is None:
         told = f"--future: the forecaster takes {', '.join(names)} over the horizon. Received: nothing"
         raise GatecastError(f"{told}; name a file with the series, the time and these columns")
-    if future is not None and not names:
-        told = "--future: the forecaster takes no covariates over the horizon"
-        raise GatecastError(f"{told}. Received: {str(future)!r}; leave it out")
+    return bool(names)
 
 
 def decided_cell(comparison: Path, key: str) -> str:

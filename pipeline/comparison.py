@@ -16,7 +16,7 @@ from pipeline.evidence import Measured
 from pipeline.hparams import NetworkSpec
 from pipeline.losses import load_losses
 from pipeline.metrics import to_csv
-from pipeline.storage import read_json, replacing, write_json
+from pipeline.storage import read_json, replacing, sha256_of, write_json
 from pipeline.tables import align_rows
 
 Json = Mapping[str, Any]
@@ -229,6 +229,12 @@ def save_comparison(comparison: Comparison, verdict: Json, folder: Path) -> None
             beside.write_text(to_csv(table), encoding="utf-8")
     write_json({cell.name: cell.facts.tuned["space"] for cell in comparison.cells}, folder / "spaces.json")
     write_json(verdict, folder / "verdict.json")
+
+
+def digest_bundles(trained: Path, names: Sequence[str]) -> dict[str, str]:
+    """The sha256 of the description of each bundle that is there, by which one that was trained later is told."""
+    files = {name: trained / name / "forecaster.json" for name in names}
+    return {name: sha256_of(file) for name, file in files.items() if file.exists()}
 
 
 def load_training_seconds(timings: Path, cells: Sequence[str]) -> dict[str, float]:

@@ -45,7 +45,7 @@ def decide(
         `ridge`; `models`, the bundles of this run; `metric`, which decides; `n_cutoffs` and `n_series` of the test
         part, those that can be compared; `seeds`; `baseline`, the best on validation with its metric on both parts,
         whether it beats the best cell on validation, and every cell's difference from it on the test part; `budget` of
-        the searches; `views`; `audit` of the data.
+        the searches; `views`; `audit` of the data. The stage adds `bundles`, the sha256 of each model's description.
     """
     metric, ranked, baseline = comparison.metric, comparison.ranked, comparison.best_baseline
     best = ranked[0]

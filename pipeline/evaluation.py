@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.intervals import forecast_columns
-from pipeline.losses import Losses, average_horizons, measure_losses, save_losses
+from pipeline.losses import Losses, average_horizons, measure_losses, save_losses, user_times
 from pipeline.metrics import Scores, rounded, score, to_csv
 from pipeline.storage import replacing, write_json
 from pipeline.windows import Floats, TestSet, Windows
@@ -164,15 +164,16 @@ def forecast_frame(test: TestSet, forecasts: Mapping[str, Floats], *, quantiles:
 
     Returns:
         One row per window and step, in the order of the windows: `unique_id, ds, cutoff, y`, and for each model
-        `<model>` (the median) and `<model>-lo-95, ..., <model>-hi-95`; `ds` and `cutoff` in the panel's grid time.
+        `<model>` (the median) and `<model>-lo-95, ..., <model>-hi-95`; `ds` and `cutoff` in the user's time, as
+        `gatecast forecast` has them.
     """
     windows = test.windows
     steps = windows.positions[:, None] + np.arange(windows.horizon)
     series = np.repeat(windows.series, windows.horizon)
     columns: dict[str, Any] = {
         "unique_id": pd.Index(test.ids, dtype="str").take(series),
-        "ds": test.ds[steps].ravel(),
-        "cutoff": np.repeat(test.ds[windows.positions - 1], windows.horizon),
+        "ds": user_times(test, test.ds[steps].ravel()),
+        "cutoff": user_times(test, np.repeat(test.ds[windows.positions - 1], windows.horizon)),
         "y": windows.values[steps].ravel(),
     }
     for model, forecast in forecasts.items():

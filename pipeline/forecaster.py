@@ -220,8 +220,8 @@ class Forecaster:
                 had or with Nixtla's `unique_id`, `ds`, `y` (`unique_id` may be left out for one series); other
                 columns are ignored. Of a longer history the last C steps count; a shorter one is padded.
             future: the covariates known ahead at the H steps after each series' last one, in the columns of the
-                training data: series, time and the covariates; other rows and columns are ignored. None where the
-                forecaster takes none.
+                training data: series, time and the covariates; other rows and columns are ignored. Where the
+                forecaster takes none, all of it is, so that one model can stand in for another.
 
         Returns:
             `unique_id`, `ds` in the time zone of the data, `cutoff` (the last timestamp of the series), the median
@@ -231,7 +231,7 @@ class Forecaster:
         Raises:
             DataError: the frame does not pass the checks, a series has nothing observed in its last C steps
                 (`context-empty`), or a negative value where the network takes logarithms (`value-negative`).
-            GatecastError: `future` is given and not taken, or taken and not given.
+            GatecastError: `future` is taken and not given.
         """
         prepared = self.prepare(frame, future=future)
         return prepared.frame(self.run(prepared.inputs)["forecast"])
@@ -263,11 +263,10 @@ class Forecaster:
         """The arrays that the network takes beside the history, by name."""
         wanted, arrays = self.spec.inputs, dict[str, Any]()
         names = self._columns().future_covariates
-        if (future is None) == bool(names):
-            mend = "nothing; give a table with the series, the time and these columns"
+        if names and future is None:
             raise GatecastError(
-                f"future: the forecaster takes {', '.join(names) or 'no covariates'} over the horizon. Received: "
-                f"{mend if names else 'a table; leave it out'}"
+                f"future: the forecaster takes {', '.join(names)} over the horizon. Received: nothing; give a table "
+                "with the series, the time and these columns"
             )
         if wanted.past:
             calendar = self.spec.hparams.calendar == "auto"
@@ -298,13 +297,23 @@ class Forecaster:
     def _columns(self) -> Columns:
         from pipeline.series import Columns
 
-        return Columns.from_json(self.meta["columns"])
+        try:
+            return Columns.from_json(self.meta["columns"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._incomplete("columns", error) from None
 
     def _repair(self) -> RepairParams:
         from pipeline.params import RepairParams
 
         # A series that never changes has a forecast; one that has none must not go missing without a word.
-        return RepairParams.model_validate({**self.meta["repair"], "constant": "keep", "short": "error"})
+        try:
+            return RepairParams.model_validate({**self.meta["repair"], "constant": "keep", "short": "error"})
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._incomplete("repair", error) from None
+
+    def _incomplete(self, key: str, error: Exception) -> BundleError:
+        told = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        return BundleError(f"forecaster.json: {key} cannot be used: {told}; publish or train the bundle again")
 
     def read_panel(self, frame: pd.DataFrame, *, most_steps: int | None = None) -> Panel:
         """The history on regular grids, as `forecast` reads it; see there for errors.
@@ -503,7 +512,8 @@ def _beside(given: Mapping[str, NDArray[Any] | None], n: int, spec: NetworkSpec)
             continue
         kind: Any = np.int64 if name == "static_cat" else np.float64
         if value is None and name == "future":
-            raise GatecastError(f"future: [N, H, K] with {', '.join(spec.inputs.future)} is needed. Received: nothing")
+            names = ", ".join(spec.inputs.future)
+            raise GatecastError(f"future: a tensor `future` [N, H, K] of {names} is needed. Received: nothing")
         unknown = np.full(wanted[name], 0 if name == "static_cat" else np.nan)
         array = np.ascontiguousarray(unknown if value is None else value, dtype=kind)
         if array.shape != wanted[name]:

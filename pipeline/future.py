@@ -164,7 +164,7 @@ def _check_complete(future: Floats, absent: Bools, steps: Int64s, source: Source
     raise DataError(
         "future-missing",
         f"{source.provenance.name()}, {_moment(step, steps, source)}, column {source.layout.future[column]!r}: "
-        f"{'no row' if absent[step] else 'no value'} ({such(int(missing.sum()))} missing values); give every "
+        f"{'no row' if absent[step] else 'no value'} ({such(int(missing.sum()))} that is missing); give every "
         f"series a row with all future covariates for each of the {steps.shape[1]} steps after its last timestamp",
     )
 

@@ -42,7 +42,8 @@ def describe_data(windows: Windows, ids: Sequence[str], meta: Mapping[str, Any])
 def _in_user_time(times: NDArray[Any], windows: Windows) -> list[str]:
     """Times as the user's clocks show them, with their offset where the grid is not the clocks' own."""
     freq, zone = windows.covariates.freq, windows.covariates.timezone
-    if zone is None or parse_frequency(freq).keeps_wall_time:
+    frequency = parse_frequency(freq)
+    if zone is None or frequency.whole_numbered or frequency.keeps_wall_time:
         return [str(time) for time in times]
     return [time.isoformat() for time in to_user_time(pd.Series(times), freq=freq, timezone=zone)]
 

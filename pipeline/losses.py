@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import GatecastError
 from pipeline.seasonal import seasonal_scales
 from pipeline.storage import replacing
+from pipeline.timestamps import to_user_time
 from pipeline.windows import Floats, Ints, TestSet
 
 METRICS = ("mae", "rmse", "smape", "mase", "rmsse", "scaled_crps")
@@ -59,17 +60,22 @@ def measure_losses(test: TestSet, forecast: Floats, *, quantiles: Sequence[float
     each, first = np.unique(cutoffs[by_cutoff], return_index=True)
     by_window: dict[str, Any] = {
         "unique_id": pd.Index(test.ids, dtype="str").take(windows.series),
-        "cutoff": cutoffs,
+        "cutoff": user_times(test, cutoffs),
         "steps": (~np.isnan(targets)).sum(axis=1),
     }
     by_step: dict[str, Any] = {
-        "cutoff": np.repeat(each, windows.horizon),
+        "cutoff": user_times(test, np.repeat(each, windows.horizon)),
         "step": np.tile(np.arange(1, windows.horizon + 1), len(each)),
     }
     for name, losses in step_losses(targets, forecast, quantiles=quantiles, scales=scales, sizes=sizes):
         by_window[name] = _means(losses.T, np.zeros(1, np.int64))[0]
         by_step[name] = _means(losses[by_cutoff], first).ravel()
     return Losses(pd.DataFrame(by_window), pd.DataFrame(by_step))
+
+
+def user_times(test: TestSet, ds: NDArray[Any]) -> pd.Series:
+    """Times of a test part as the user has them, in the zone of the data."""
+    return to_user_time(pd.Series(ds), freq=test.meta["freq"], timezone=test.meta["timezone"])
 
 
 def step_losses(

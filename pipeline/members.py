@@ -47,7 +47,7 @@ def train_members(
         paths[seed].unlink()
         del records[seed]
     missing = [seed for seed in calls if seed not in records]
-    progress = Progress(stage, "seed", total=len(calls), done=len(records))
+    progress = Progress(stage, "seed", total=len(calls), scores=[record.get("val_loss") for record in records.values()])
     if missing:
         with workers(min(parallel, len(missing)), initializer=initializer, arguments=arguments) as pool:
             for i, result in pool.map(function, [calls[seed] for seed in missing]):

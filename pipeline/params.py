@@ -58,10 +58,10 @@ def _known_cell(name: str) -> str:
     return name
 
 
-ColumnNames = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Len(1)]
+ColumnNames = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Len(1), AfterValidator(_distinct)]
 MaybeColumnNames = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
 CellName = Annotated[str, AfterValidator(_known_cell)]
-Steps = Annotated[int, Ge(1)]
+Steps = Annotated[int, Ge(1), Lt(2**31)]
 Seed = Annotated[int, Ge(1), Lt(2**31)]  # Keras Tuner takes a seed of 0 for "draw one"
 Frequency = Annotated[
     Annotated[str, Len(1), Tag("alias")] | Annotated[Steps, Tag("whole")],
@@ -70,7 +70,7 @@ Frequency = Annotated[
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class RepairParams(_Section):
@@ -199,6 +199,9 @@ def _ends_are(words: str, holds: Callable[[float], bool]) -> AfterValidator:
     return AfterValidator(check)
 
 
+_CLOSEST = 1e-5  # intervals are named by their percent in six digits
+
+
 def _symmetric(quantiles: tuple[float, ...]) -> tuple[float, ...]:
     if 0.5 not in quantiles:
         raise ValueError("0.5, the median, is needed")
@@ -206,6 +209,8 @@ def _symmetric(quantiles: tuple[float, ...]) -> tuple[float, ...]:
         raise ValueError("quantiles ascend")
     if any(abs(a + b - 1) > 1e-9 for a, b in zip(quantiles, reversed(quantiles), strict=True)):
         raise ValueError("quantiles are symmetric around 0.5, so that pairs of them make intervals")
+    if any(b - a < _CLOSEST for a, b in pairwise(quantiles)):
+        raise ValueError(f"quantiles are at least {_CLOSEST:g} apart, so that intervals have names of their own")
     return quantiles
 
 

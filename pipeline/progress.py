@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 log = logging.getLogger(__name__)
@@ -16,15 +17,15 @@ class Progress:
         stage: name of the stage, as DVC has it.
         noun: what a step is, e.g. `trial`.
         total: number of steps.
-        done: steps that an earlier run finished.
+        scores: of the steps that an earlier run finished; None for one without.
     """
 
-    def __init__(self, stage: str, noun: str, *, total: int, done: int) -> None:
+    def __init__(self, stage: str, noun: str, *, total: int, scores: Sequence[float | None] = ()) -> None:
         self._stage, self._noun, self._total = stage, noun, total
-        self._count = self._done = min(done, total)
+        self._count = self._done = min(len(scores), total)
         self._start = time.monotonic()
-        self._best: float | None = None
-        log.info("%s: %d %ss%s", stage, total, noun, f", {self._done} of them finished before" if done else "")
+        self._best = min((score for score in scores if score is not None), default=None)
+        log.info("%s: %d %ss%s", stage, total, noun, f", {self._done} of them finished before" if scores else "")
 
     def step(self, name: str, *, score: float | None, note: str) -> None:
         """Logs that a step has ended.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.checks import failure, received
+from pipeline.checks import failure, quoted, received
 from pipeline.covariate_rows import CovariateRows
 from pipeline.errors import DataError
 from pipeline.frequency import Bools, Grid, Int64s, suggest_frequency
@@ -72,7 +72,9 @@ def keep_one_per_time(rows: Rows, source: Source, covariates: CovariateRows) -> 
         if (known == row).any():
             told = f"other covariates than before. {source.value(rows.origin[row], source.layout.steps())}"
         else:
-            told = f"another value than before. {received(rows.y[row])}"
+            group = table.loc[table["row"] == row, "group"].iloc[0]
+            before = rows.y[values.loc[values["group"] == group, "row"].iloc[0]]
+            told = f"another value than before, {quoted(before)}. {received(rows.y[row])}"
         return source.moment(rows, row), told
 
     source.ledger.settle(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.checks import Ledger, failure, received
+from pipeline.checks import Ledger, failure, quoted, received, such
 from pipeline.columns import Columns, Layout, find_long_layout
 from pipeline.frequency import DAY_US, Bools, Frequency, Int64s, parse_frequency
 from pipeline.params import RepairParams
@@ -30,7 +30,7 @@ from pipeline.timestamps import (
     read_times,
     to_user_time,
 )
-from pipeline.values import LARGEST, is_null, read_numbers, read_truths
+from pipeline.values import LARGEST, as_text, is_null, read_numbers, read_truths
 
 Int32s = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -169,6 +169,10 @@ def _read_ids(frame: pd.DataFrame, layout: Layout, provenance: Provenance) -> tu
         codes, words = read_ids(frame[layout.id_col], provenance)
         ids = [word if len(names) == 1 else f"{word}/{name}" for word in words for name in names]
     ordered, places = np.unique(np.asarray(ids, dtype=object), return_inverse=True)
+    if len(ordered) < len(ids):
+        twice = next(one for one in ids if ids.count(one) > 1)
+        told = f"an id and the name of a target column make {quoted(twice)} twice"
+        raise failure("column-duplicate", f"{provenance.name()}, columns {', '.join(map(repr, names))}", told)
     return [str(name) for name in ordered], places.reshape(-1, len(names)).astype(np.int32)[codes]
 
 
@@ -220,8 +224,10 @@ def times_of(source: Source) -> Times:
         timezone=source.columns.timezone,
         frequency=source.frequency,
     )
+    unreadable = times.state == UNREADABLE
     _settle_times(source, "time-null", times.state == NULL, "no timestamp")
-    _settle_times(source, "time-unparseable", times.state == UNREADABLE, "no readable timestamp")
+    _check_readable(source, unreadable)
+    _settle_times(source, "time-unparseable", unreadable, "no readable timestamp")
     _check_zones(source, times)
     for state, happens in ((SKIPPED, "skips"), (REPEATED, "repeats")):
         what = f"a local time that a clock change in {source.columns.timezone} {happens}"
@@ -250,6 +256,15 @@ def _settle_times(source: Source, code: str, wrong: Bools, what: str) -> None:
         first=lambda: (source.cell(found[0], column), f"{what}. {source.value(found[0], column)}"),
         count=len(found),
     )
+
+
+def _check_readable(source: Source, unreadable: Bools) -> None:
+    """Refuses times that half of the rows do not have: that is another format, and no matter of dropping rows."""
+    found, column = np.flatnonzero(unreadable), source.layout.time
+    if 2 * len(found) >= len(unreadable) > 1:
+        told = f"no readable timestamp. {source.value(found[0], column)}"
+        count = f"{such(len(found))} in {len(unreadable):,} rows"
+        raise failure("time-unparseable", source.cell(found[0], column), f"{told} ({count})")
 
 
 def _check_zones(source: Source, times: Times) -> None:
@@ -288,6 +303,7 @@ def values_of(source: Source, column: str, *, series: Int32s, judged: Bools, tru
     found = np.flatnonzero(bad & judged)
     guess = _guess_marks(str(source.frame[column].iloc[found[0]]), source.provenance.decimal) if len(found) else ""
     what = f"no number ({guess})" if guess else "no number"
+    _check_no_words(source, column, found, numbers, what=what if guess else "")
     _settle_values(source, column, series, code="value-text", found=found, what=what)
     found = np.flatnonzero(infinite & judged)
     _settle_values(source, column, series, code="value-infinite", found=found, what="infinite")
@@ -296,6 +312,17 @@ def values_of(source: Source, column: str, *, series: Int32s, judged: Bools, tru
     _settle_values(source, column, series, code="value-huge", found=found, what=what)
     # -0.0 becomes 0.0, so that equal rows are equal.
     return np.where(unusable, np.nan, numbers) + 0.0 if unusable.any() else numbers + 0.0
+
+
+def _check_no_words(source: Source, column: str, found: Int64s, numbers: Floats, *, what: str) -> None:
+    """Refuses a column of words, of which none would be left; one word alone may be what stands for no value."""
+    if not len(found) or np.isfinite(numbers).any():
+        return
+    words = as_text(source.frame[column].iloc[found]).str.strip().unique()
+    if len(words) > 1:
+        told = what or "no number, nor is any other value of the column; write yes and no as 1 and 0"
+        told = f"{told}. {source.value(found[0], [column])} ({such(len(found))})"
+        raise failure("value-text", source.cell(found[0], [column]), told)
 
 
 def _guess_marks(text: str, decimal: str) -> str:

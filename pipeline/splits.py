@@ -79,10 +79,14 @@ def save_windows(
     for place, (name, values) in enumerate((("training", fit_values), ("validation", fit_values), ("test", series))):
         splits[name] = usable(values, [p[place] for p in positions], params)
         if not len(splits[name]):
+            mend = "make them smaller or bring longer series"
+            if longest >= needed:
+                seen = _observed_share(values, [p[place] for p in positions], params.horizon)
+                mend = f"{100 * seen:.3g} % of the steps there have a value; look for what took the others"
             raise GatecastError(
                 f"no {name} window with an observed value: the longest of {len(series)} series has {longest} steps, "
                 f"and window.min_context {params.min_context} + horizon {params.horizon} + val_size {params.val_size} "
-                f"+ test_size {params.test_size} need {needed}; make them smaller or bring longer series"
+                f"+ test_size {params.test_size} need {needed}; {mend}"
             )
     train_lengths = [max(length - params.val_size, 0) for length in fit_lengths]
     train_parts = [values[:length] for values, length in zip(series, train_lengths, strict=True)]
@@ -130,6 +134,13 @@ def save_windows(
         np.save(out / "fit_lengths.npy", np.array(fit_lengths, np.int64))
         np.save(out / "final_scale.npy", np.where(scales > 0, scales, loss_scales(series, season_length)))
         np.save(out / "test.npy", splits["test"])
+
+
+def _observed_share(series: Sequence[Floats], positions: Sequence[Ints], horizon: int) -> float:
+    """How much is observed of the steps that windows are to forecast, whose first ones are at `positions`."""
+    parts = [y[p.min() : p.max() + horizon] for y, p in zip(series, positions, strict=True) if len(p)]
+    steps = sum(map(len, parts))
+    return sum(np.count_nonzero(~np.isnan(part)) for part in parts) / steps if steps else 0.0
 
 
 def require_season(longest_history: int, season_length: int) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.bundle import save_bundle
 from pipeline.cli import app
+from pipeline.comparison import digest_bundles
 from pipeline.forecaster import Forecaster
 from pipeline.hparams import Inputs
 from pipeline.series import Columns
@@ -159,6 +160,19 @@ def test_what_an_earlier_run_left_is_taken_only_where_its_folder_is_named(projec
     assert not Path("out").exists()
     named = run("forecast", "history.csv", "out.csv", "--cell", "lstm", "--models", "models/trained")
     assert named.stdout.endswith("by lstm\n")
+
+
+def test_a_model_that_was_trained_after_the_last_comparison_is_told_of(project: Path) -> None:
+    path, trained = project / "models/comparison/verdict.json", project / "models/trained"
+    verdict = {"best_on_validation": "gru", "served": "gru", "models": ["gru", "lstm", "ridge"]}
+    path.write_text(json.dumps({**verdict, "bundles": digest_bundles(trained, verdict["models"])}))
+    for command in (("forecast", "history.csv", "out.csv"), ("publish", "--to", "out")):
+        assert "after the last comparison" not in run(*command, "--cell", "lstm").output
+    (trained / "lstm/forecaster.json").write_text((trained / "lstm/forecaster.json").read_text() + "\n")
+    told = "models/trained/lstm: trained after the last comparison, not evaluated by it; `dvc repro` ends the run"
+    for command in (("forecast", "history.csv", "out.csv"), ("publish", "--to", "out")):
+        assert told in run(*command, "--cell", "lstm").stderr
+        assert "after the last comparison" not in run(*command, "--cell", "gru").stderr
 
 
 def test_a_bundle_may_be_named_itself(project: Path) -> None:
@@ -321,15 +335,20 @@ def test_a_mistake_in_the_future_is_named_by_file_line_and_column(line: str, par
         (["out.csv", "--future", "future.tsf"], ["--future ends with one of .csv,", "Received: 'future.tsf'"]),
         (["future.csv", "--future", "future.csv"], ["OUTPUT future.csv would replace --future"]),
         (["out.csv", "--future", "nameless.csv"], ["[column-missing] nameless.csv: no column 'meter'", "'shop'"]),
-        (
-            ["out.csv", "--future", "future.csv", "--cell", "lstm"],
-            ["--future: the forecaster takes no covariates", "Received: 'future.csv'; leave it out"],
-        ),
     ],
 )
 def test_mistakes_about_the_future_end_with_one_line(arguments: list[str], parts: list[str], shops: Path) -> None:
     pd.read_csv("future.csv").rename(columns={"meter": "shop"}).to_csv("nameless.csv", index=False)
     assert_one_line(run("forecast", "history.csv", *arguments), *parts)
+
+
+def test_a_future_that_a_model_does_not_take_is_not_read(shops: Path) -> None:
+    (shops / "any.csv").write_text("no such columns\n")
+    given = run("forecast", "history.csv", "out.csv", "--future", "any.csv", "--cell", "lstm")
+    assert given.exit_code == 0, given.output
+    assert given.stderr == "any.csv: not read, as lstm takes no covariates over the horizon\n"
+    assert run("forecast", "history.csv", "without.csv", "--cell", "lstm").stderr == ""
+    assert Path("out.csv").read_bytes() == Path("without.csv").read_bytes()
 
 
 def test_a_history_without_the_covariates_is_told_of_them(shops: Path) -> None:

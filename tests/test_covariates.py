@@ -687,5 +687,6 @@ def test_odd_covariates_give_a_panel_or_one_line(rows: list[tuple[Any, ...]], dt
     try:
         text, said = f"{len(panel_of(frame).frame)} steps", f"{len(odd)} steps"
     except DataError as error:
-        text, said = str(error), f"[covariate-varies] {' '.join(str(error).split()).partition('] ')[2]}"
+        code = "value-text" if error.code == "value-text" else "covariate-varies"  # the one of a column of words
+        text, said = str(error), f"[{code}] {' '.join(str(error).split()).partition('] ')[2]}"
     assert text == said

@@ -284,10 +284,9 @@ def windows_of(y: pd.Series[float], window: Mapping[str, int]) -> Iterator[tuple
             yield context, target
 
 
-def grid_time(times: Any) -> Any:
-    """Timestamps as evaluation writes them: in UTC where there is a zone."""
-    index = pd.DatetimeIndex(times)
-    return (index if index.tz is None else index.tz_convert("UTC").tz_localize(None)).as_unit("us")
+def microseconds(times: Any) -> Any:
+    """Timestamps in the unit in which evaluation writes them, in the zone of the data."""
+    return pd.DatetimeIndex(times).as_unit("us")
 
 
 def test_every_cutoff_of_the_test_part_is_forecast_step_by_step(project: Project) -> None:
@@ -298,8 +297,8 @@ def test_every_cutoff_of_the_test_part_is_forecast_step_by_step(project: Project
         for ds, y in target.items()
     ]
     table = pd.DataFrame(expected).assign(
-        ds=lambda t: grid_time(t["ds"]),
-        cutoff=lambda t: grid_time(t["cutoff"]),
+        ds=lambda t: microseconds(t["ds"]),
+        cutoff=lambda t: microseconds(t["cutoff"]),
         unique_id=lambda t: t["unique_id"].astype("str"),
     )
     for name in [*project.cells, "baselines"]:
@@ -395,7 +394,7 @@ def test_a_history_that_ends_at_a_cutoff_is_forecast_as_evaluation_forecast_it(
         for dropped in (window["horizon"], window["test_size"] - 3):
             without_last_steps(project.source, source, dropped)
             served = forecast_file(source, cell)
-            served = served.assign(ds=grid_time(served["ds"]), cutoff=grid_time(served["cutoff"]))
+            served = served.assign(ds=microseconds(served["ds"]), cutoff=microseconds(served["cutoff"]))
             both = served.merge(evaluated, on=["unique_id", "cutoff", "ds"], suffixes=("", " evaluated"))
             assert len(both) == len(served) == len(project.series) * window["horizon"]
             for name in [column for column in map(str, served) if column.startswith(cell)]:

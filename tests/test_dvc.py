@@ -187,7 +187,7 @@ def test_a_bad_value_ends_a_stage_with_one_line_and_the_way_back(project: Path) 
         assert run.returncode != 0
         assert "Traceback" not in told
         assert "wek" in told
-        assert "dvc checkout" in told
+        assert "`dvc repro` brings them back from its cache" in told
     finally:
         write_params(project, params)
     dvc(project, "checkout")

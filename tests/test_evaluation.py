@@ -193,6 +193,18 @@ def test_forecasts_are_a_loop_over_windows_and_steps(seed: int, whole_numbers: b
     assert row == len(frame)
 
 
+def test_forecasts_are_told_at_the_times_of_the_users_zone() -> None:
+    test = small_test()
+    test = replace(test, meta={**test.meta, "freq": "h", "timezone": "Europe/Berlin"})
+    forecast = np.zeros((len(test.windows), 5, len(QUANTILES)))
+    frame = forecast_frame(test, {"gru": forecast}, quantiles=QUANTILES)
+    plain = forecast_frame(small_test(), {"gru": forecast}, quantiles=QUANTILES)
+    for column in ("ds", "cutoff"):
+        assert str(frame[column].dtype) == "datetime64[us, Europe/Berlin]"
+        instants = frame[column].dt.tz_convert("UTC").dt.tz_localize(None)
+        pd.testing.assert_series_equal(instants, plain[column])
+
+
 def test_columns_have_the_names_and_the_order_of_nixtla() -> None:
     assert list(evaluate(small_test()).forecasts.columns) == [
         *("unique_id", "ds", "cutoff", "y", "gru"),

@@ -33,6 +33,16 @@ def test_ranges_are_of_what_lies_in_a_window_and_of_nothing_else() -> None:
     assert (told["ids"], told["vocabularies"]["unique_id"]) == (["a", "b", "c"], ["a", "b", "c"])
 
 
+def test_whole_numbers_are_told_as_they_are_whatever_zone_is_set() -> None:
+    fit, _ = window(random_series(np.random.default_rng(3)), whole_numbers=True)
+    zoned = replace(fit.train.covariates, freq=1, timezone="Asia/Kolkata")
+    plain = replace(zoned, timezone=None)
+    found = [
+        describe_data(replace(fit.train, covariates=one), fit.ids, fit.meta)["training_range"] for one in (zoned, plain)
+    ]
+    assert found[0] == found[1]
+
+
 def test_the_range_of_training_is_told_by_the_users_clocks() -> None:
     fit, _ = window(random_series(np.random.default_rng(3)))
     windows = fit.train

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,12 @@ def test_every_key_is_needed(key: tuple[str, ...], tmp_path: Path) -> None:
         ("quantiles", [0.1, 0.5, 0.8], r"quantiles: .*symmetric"),
         ("quantiles", [0.9, 0.5, 0.1], r"quantiles: .*ascend"),
         ("quantiles", [0, 0.5, 1], r"quantiles\.0: .*greater than 0"),
+        ("quantiles", [0.1234561, 0.1234562, 0.5, 0.8765438, 0.8765439], r"quantiles: .*at least 1e-05 apart"),
+        ("data.target_col", ["co2", "co2"], r"data\.target_col: values repeat"),
+        ("window.test_size", 2**31, r"window\.test_size: .*less than 2147483648"),
+        ("tune.space.lstm.learning_rate", [0.001, math.inf], r"learning_rate\.1: .*finite number"),
+        ("tune.space.lstm.learning_rate", {"min": 0.001, "max": 0.1, "step": math.inf}, r"step: .*finite number"),
+        ("baselines.ridge_alphas", [math.inf], r"ridge_alphas\.0: .*finite number"),
         ("data.format", "xml", r"data\.format: .*'csv', 'parquet' or 'tsf'\. Received: \"xml\""),
         ("data.delimiter", ",,", r"data\.delimiter: .*at most 1"),
         ("data.time_col", None, r"data: time_col is null; name a column"),

@@ -105,6 +105,15 @@ def test_what_is_drawn_at_random_is_the_same_however_many_run_side_by_side(
     assert all(rows == found[0] for rows in found)
 
 
+def test_progress_goes_on_from_the_best_of_earlier_runs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="pipeline.progress")
+    progress = Progress("tune@gru", "trial", total=4, scores=[0.3, None, 0.2])
+    progress.step("0003", score=0.25, note="9 epochs")
+    first, last = caplog.messages
+    assert first == "tune@gru: 4 trials, 3 of them finished before"
+    assert "0003 (4 of 4)  val_loss 0.25000  best 0.20000" in last
+
+
 def test_a_failed_trial_is_drawn_again_before_results_have_a_say(tmp_path: Path) -> None:
     lab = Lab(failing=["0001", "0006", "0008"])
     assert len(run(tune_params("local", max_trials=12, parallel=1), lab, tmp_path / "ledger")) == 15
@@ -243,7 +252,7 @@ class Pool:
 def test_what_the_machine_does_to_a_trial_is_never_remembered_of_it(error: Exception, tmp_path: Path) -> None:
     params, ledger = load_params(ROOT / "params.yaml"), Ledger(tmp_path / "ledger")
     trials = partial(
-        tune.run_round, Pool(error), cell="gru", params=params, progress=Progress("tune", "trial", total=2, done=0)
+        tune.run_round, Pool(error), cell="gru", params=params, progress=Progress("tune", "trial", total=2)
     )
     with pytest.raises(GatecastError, match=r"tune@gru: trial 0001 could not be run: .*run again"):
         search(params.tune, SPACE, run_round=trials, ledger=ledger)

@@ -260,7 +260,27 @@ def test_a_fraction_is_no_category(category: float, shown: str) -> None:
     assert infer(*(tensor(name, value) for name, value in arrays.items()), model="shops").status_code == 200
 
 
+@pytest.mark.parametrize("shape", [[0, 2**62], [0, 10**30], [2**40, 0, 2**40]])
+def test_a_shape_without_numbers_is_none_however_large(shape: list[int]) -> None:
+    empty = {"name": "history", "shape": shape, "datatype": "FP64", "data": []}
+    assert refused(infer(empty), 400).startswith("inputs[0].shape: the data's shape is needed")
+
+
 # Series
+
+
+def test_a_value_that_is_too_large_is_named_by_its_place_in_the_request() -> None:
+    body = {"model": "weekly", "inputs": [{"series": [1.0, 2.0]}, {"series": [1.0, 1e200]}]}
+    response = client().post("/v1/timeseries/forecast", json=body)
+    assert refused(response, 400).startswith("inputs[1].series[1]: larger than 1e+150")
+
+
+def test_more_values_than_the_calendar_has_are_refused_without_a_start_too(tmp_path: Path) -> None:
+    asking = Client(
+        create_app({"m": save_model(tmp_path / "m", columns=Columns(None, ("ds",), None, None, ("y",), "MS"))})
+    )
+    response = asking.post("/v1/timeseries/forecast", json={"inputs": [{"series": [1.0] * 99_999}]})
+    assert refused(response, 400).startswith("inputs[0]: ")
 
 
 def test_a_quantile_is_given_once() -> None:
@@ -463,7 +483,8 @@ def test_a_cell_of_a_file_is_one_value(field: str, cell: Any) -> None:
     pq.write_table(pa.table({"meter": ["a"], "when": ["2024-01-01"], "load": [cell]}), buffer)
     good = parquet(hours(30), 30)
     files = {"history": ("a.parquet", good)} | {field: ("a.parquet", buffer.getvalue())}
-    response = client().post("/v1/forecast", files=files)
+    model = "shops" if field == "future" else "gru"  # which takes none
+    response = client().post("/v1/forecast", files=files, data={"model": model})
     assert response.status_code == 422
     if field == "history":
         assert "a cell is one value" in refused(response, 422)

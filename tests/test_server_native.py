@@ -114,7 +114,10 @@ def test_covariates_known_ahead_come_in_a_table_of_their_own() -> None:
     assert refused({"model": "shops", "history": history})["field"] == "future"
     future["open"][3] = None
     assert refused({"model": "shops", "history": history, "future": future})["code"] == "future-missing"
-    assert refused({"history": HISTORY, "future": future})["field"] == "future"
+    # A model that takes none can stand in for one that does.
+    assert ask({"history": HISTORY, "future": future})["series"] == ask({"history": HISTORY})["series"]
+    files["history"] = ("history.csv", pd.DataFrame(HISTORY).to_csv(index=False))
+    assert client().post("/v1/forecast", files=files).json()["series"] == ask({"history": HISTORY})["series"]
 
 
 @pytest.mark.parametrize(("freq", "last"), [("D", "9999-12-25"), ("W-SAT", "9999-12-25"), ("ME", "9999-11-30")])

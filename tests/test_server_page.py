@@ -168,7 +168,8 @@ def test_a_model_that_reads_other_tables_brings_its_own_example(browser: Any, ad
             page.uncheck(f"input[value={name}]", force=True)
         page.wait_for_selector(DRAWN)
         # The covariates that it needs ahead are those of the file, so the last step is no cutoff.
-        assert page.inner_text("#moved") == f"{H} steps back"
+        bound = f"{H} steps back: further on, rows with what is known ahead are needed"
+        assert page.inner_text("#moved") == bound
         assert len(medians(page)) == 1
         assert page.locator("#problem").is_hidden()
 

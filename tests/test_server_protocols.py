@@ -157,7 +157,7 @@ def test_tensors_of_covariates_reach_the_network() -> None:
     rows = [{name: value[row].tolist() for name, value in arrays.items()} for row in range(2)]
     predicted = predict({"instances": rows}, "shops").json()["predictions"]
     np.testing.assert_allclose([row["forecast"] for row in predicted], expected, rtol=1e-5, atol=1e-5)
-    assert "inputs: [N, H, K] with open is needed" in infer(*inputs[:2], model="shops").json()["error"]
+    assert "inputs: a tensor `future` [N, H, K] of open is needed" in infer(*inputs[:2], model="shops").json()["error"]
     assert "inputs[1]: shape [2, 20, 2]" in infer(inputs[0], tensor("past", [[[1.0]]]), model="shops").text.replace(
         "-1", "2"
     )
@@ -337,6 +337,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 def test_every_curl_of_the_readme_works_as_printed(arguments: list[str], tmp_path: Path) -> None:
     columns = Columns(None, ("week",), None, None, ("co2",), "W-SAT")
     bundles = {name: save_model(tmp_path / name, columns=columns) for name in ("gru", "lstm")}
+    bundles["ridge"] = trained()["ridge"]
     asking = Client(create_app(bundles, default="gru"))
     url = next(argument for argument in arguments if argument.startswith("http://127.0.0.1:8000/"))
     given: dict[str, list[str]] = {"-F": [], "-H": [], "-d": []}

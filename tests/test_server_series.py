@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 from server_models import C, Client, H, client, history_of, save_model, together, trained
@@ -16,7 +19,7 @@ from server_models import C, Client, H, client, history_of, save_model, together
 from pipeline.columns import Columns
 from pipeline.forecaster import Forecaster
 from pipeline.server.app import create_app
-from pipeline.server.series import write_example
+from pipeline.server.series import _flags, _is_flag, write_example
 
 
 def read(name: str, text: str) -> Any:
@@ -95,6 +98,24 @@ def test_an_example_has_the_columns_and_the_range_of_the_training_data() -> None
     assert frame["load"].between(-5, 5).all()
     assert set(frame["town"]) == {"Bonn"}
     assert example_of("shops") == example_of("shops")
+
+
+def test_values_of_an_example_are_told_apart_where_they_are_large_and_close() -> None:
+    close = {"min": 10_000_026.0, "p01": 10_000_026.0, "p99": 10_000_033.0, "max": 10_000_033.0}
+    known = Forecaster.load(trained()["gru"])
+    forecaster: Any = SimpleNamespace(spec=known.spec, meta={**known.meta, "value_range": close})
+    values = pd.read_csv(io.StringIO(write_example(forecaster))).iloc[:, -1]
+    assert values.between(close["min"], close["max"]).all()
+    assert values.nunique() > len(values) / 2
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_flag_of_the_training_data_is_one_in_the_example(share: float) -> None:
+    assert _is_flag(share, math.sqrt(share * (1 - share)))
+    assert not _is_flag(share, 1.01 * math.sqrt(share * (1 - share)))
+    flags = _flags(np.sin(np.arange(400) / 7), share)
+    assert set(flags) == {0, 1}
+    assert flags.mean() == pytest.approx(share, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -108,9 +108,18 @@ def test_publishing_at_once_loses_no_version(bundles: list[Path], tmp_path: Path
     def publish(place: int) -> Path:
         return publish_bundle(bundles[place % 3], tmp_path / str(place % 2), name="co2")
 
-    with ThreadPoolExecutor(1) as pool:  # the place beside is a process's own
+    with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(publish, range(8)))
     assert len(set(done)) == 8
+
+
+def test_what_a_killed_publish_left_is_part_of_no_version(bundles: list[Path], tmp_path: Path) -> None:
+    left = tmp_path / f"co2/.{os.getpid()}.partial"
+    left.mkdir(parents=True)
+    (left / "seed-99.keras").write_text("of an earlier bundle")
+    place = publish_bundle(bundles[0], tmp_path, name="co2")
+    assert not (place / "seed-99.keras").exists()
+    assert place.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a" * 101, "ä"])
@@ -337,8 +346,7 @@ def test_a_broken_version_is_looked_at_again_when_it_is_mended(bundles: list[Pat
         (root / "co2/2").mkdir()
         shutil.copy(bundles[1] / "forecaster.json", root / "co2/2")
         await until(asking, "/metrics", 'gatecast_broken_version{model="co2"} 2.0')
-        shutil.copy(bundles[1] / "forecaster.onnx", root / "co2/2")
-        os.utime(root / "co2/2/forecaster.json", (1, 1))
+        shutil.copy(bundles[1] / "forecaster.onnx", root / "co2/2")  # as a slow copy brings it
         await until(asking, "/v1/models/co2", '"version":"2"')
 
     serving(root, work)

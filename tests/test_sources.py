@@ -371,7 +371,13 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
         {},
         ["line 6", "'v' at 2024-01-02", "'2.0'", "duplicate_rows: drop"],
     ),
-    ("row-conflicting", GOOD + "2024-01-02,9\n", "load.csv", {}, ["line 6", "'9.0'", "first or last or mean"]),
+    (
+        "row-conflicting",
+        GOOD + "2024-01-02,9\n",
+        "load.csv",
+        {},
+        ["line 6", "before, '2.0'", "'9.0'", "first or last or mean"],
+    ),
     ("value-text", GOOD + "2024-01-05,n/k\n", "load.csv", {}, ["line 6, column 'v'", "'n/k'", "bad_value: missing"]),
     (
         "value-text",
@@ -627,6 +633,37 @@ def test_a_series_whose_rows_are_all_dropped_is_missed(
     panel = ingest(params(path, id_col="k", freq=freq, repair={policy: "drop", "short": "drop"}))
     assert panel.audit["series"] == {"read": 2, "used": 1}
     assert panel.audit["per_series"]["b"]["repairs"] == {code: 2, "series-unobserved": 1}
+
+
+@pytest.mark.parametrize("policy", ["error", "drop"])
+def test_times_that_half_of_the_rows_do_not_have_are_another_format_and_not_dropped(
+    tmp_path: Path, policy: str
+) -> None:
+    days = pd.date_range("2024-01-01", periods=24).strftime("%m/%d/%Y")
+    path = write(tmp_path, "t,v\n" + "".join(f"{day},{row}\n" for row, day in enumerate(days)))
+    with pytest.raises(DataError, match=r"line 14, column 't'.*'01/13/2024'.*first of 12 in 24 rows") as caught:
+        ingest(params(path, time_format="%d/%m/%Y", repair={"bad_time": policy}))
+    assert caught.value.code == "time-unparseable"
+    assert "bad_time" not in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", ["error", "missing"])
+def test_a_column_of_words_is_no_column_of_numbers_that_are_missing(tmp_path: Path, policy: str) -> None:
+    repair = {"bad_value": policy}
+    path = write(
+        tmp_path, "t,v\n" + "".join(f"{day},{word}\n" for day, word in zip(DAYS, ["yes", "no", "", "no"], strict=True))
+    )
+    with pytest.raises(
+        DataError, match=r"line 2, column 'v': no number, nor is any .*1 and 0.*'yes' \(the first of 3\)"
+    ) as caught:
+        ingest(params(path, repair=repair))
+    assert "bad_value" not in str(caught.value)
+    # One word alone stands for a missing value, and words among numbers are repaired.
+    path = write(
+        tmp_path, "t,v,w\n" + "".join(f"{day},{row or 'none yet'},closed\n" for row, day in enumerate(DAYS)), "b.csv"
+    )
+    data = params(path, target_col=("v", "w"), repair={"bad_value": "missing", "short": "drop"})
+    assert ingest(data).audit["per_series"]["v"]["missing"] == 1
 
 
 def test_a_series_that_starts_after_the_end_is_not_missed_nor_one_that_has_no_rows(tmp_path: Path) -> None:

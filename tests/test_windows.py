@@ -237,6 +237,14 @@ def test_a_split_without_a_window_is_refused_with_the_lengths_that_matter(tmp_pa
     assert not (tmp_path / "fit").exists()
 
 
+def test_a_split_in_which_nothing_was_observed_is_told_so(tmp_path: Path) -> None:
+    for part, name in ((slice(-6, None), "test"), (slice(0, -12), "training")):
+        (series,) = numbered(40)
+        series[part] = np.nan
+        with pytest.raises(GatecastError, match=f"no {name} window with .*; 0 % of the steps there have a value"):
+            saved([series], SMALL, tmp_path)
+
+
 def test_overlapping_windows_are_worth_the_horizons_they_span(tmp_path: Path) -> None:
     saved(numbered(40, 50), SMALL, tmp_path / "overlapping")
     assert load_test(tmp_path / "overlapping" / "test").windows.independent() == pytest.approx(2 * 4 / 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -70,18 +71,18 @@ def _chosen(sources: Sources, cell: str) -> dict[str, dict[str, Any]]:
 
 def _chart(sources: Sources, name: str, columns: Json, *, unique_id: str, cutoff: Any) -> Chart:
     chart = new_figure(x="", y="")
-    actual = _actual(sources, unique_id, cutoff)
+    actual = _actual(sources, columns, unique_id, cutoff)
     told, horizon, drawn = [], 0, 0
     for cell in sources.cells:
         found = _window(sources, cell, unique_id, cutoff)
         if found is not None:
             horizon, drawn = len(found), len(thin(found, _POINTS))
-            _draw(chart, _in_user_time(columns, thin(found, _POINTS)), cell)
+            _draw(chart, _on_clocks(thin(found, _POINTS)), cell)
             told.append(f"{title_of(cell)} {figure(_loss(sources, cell, 'ensemble', unique_id, cutoff))}")
     baseline = sources.best_baseline
     lines = None if baseline is None else _window(sources, "baselines", unique_id, cutoff)
     if lines is not None and baseline in lines:
-        lines = _in_user_time(columns, thin(lines, _POINTS))
+        lines = _on_clocks(thin(lines, _POINTS))
         line = {"dash": "dash", "width": 1.5}
         add_line(chart, lines["ds"], lines[baseline], name=title_of(str(baseline)), colour=GREYS[0], line=line)
         told.append(
@@ -89,11 +90,11 @@ def _chart(sources: Sources, name: str, columns: Json, *, unique_id: str, cutoff
         )
     past = actual[actual["ds"] <= cutoff].tail(_HORIZONS * max(horizon, 1))
     shown = thin(pd.concat([past, actual[actual["ds"] > cutoff].head(horizon)]), 2 * _POINTS)
-    shown, now = _in_user_time(columns, shown), _in_user_time(columns, pd.DataFrame({"ds": [cutoff]}))["ds"].iloc[0]
+    shown, line_at = _on_clocks(shown), _on_clocks(pd.DataFrame({"ds": [cutoff]}))["ds"].iloc[0]
     add_line(chart, shown["ds"], shown["y"], name="actual", colour=INK, line={"width": 1.75})
-    chart.add_vline(x=now, line={"color": GREYS[1], "width": 1, "dash": "dot"})
+    chart.add_vline(x=line_at, line={"color": GREYS[1], "width": 1, "dash": "dot"})
     caption = (
-        f"Forecast made at the dotted line, {_when(now)}. Coloured lines are medians; "
+        f"Forecast made at the dotted line, {_when(cutoff)}. Coloured lines are medians; "
         f"{_band_words(sources)} {title_of(sources.metric)} here: {listed(told)}."
         + thinning_note(horizon, drawn, "steps of each forecast")
     )
@@ -140,23 +141,28 @@ def _loss(sources: Sources, name: str, forecast: str, unique_id: str, cutoff: An
     return float(np.sqrt(value)) if sources.metric in {"rmse", "rmsse"} else value
 
 
-def _actual(sources: Sources, unique_id: str, cutoff: Any) -> pd.DataFrame:
+def _actual(sources: Sources, columns: Json, unique_id: str, cutoff: Any) -> pd.DataFrame:
     """What came true: the whole series, or where it is not there the window's own values."""
     panel = sources.parquet("data/series/panel.parquet", columns=["unique_id", "ds", "y"], unique_id=unique_id)
     if panel is not None and not panel.empty:
-        return panel.sort_values("ds", kind="stable")
+        return _in_user_time(columns, panel.sort_values("ds", kind="stable"))
     window = _window(sources, sources.recommended, unique_id, cutoff)
     return pd.DataFrame({"ds": [], "y": []}) if window is None else window[["ds", "y"]]
 
 
 def _in_user_time(columns: Json, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the times that the user's clocks show, whose zone ingest keeps with the columns."""
+    """Rows of grid time in the user's zone, which ingest keeps with the columns; evaluation writes these times."""
     if frame.empty or columns.get("timezone") is None:
         return frame
-    times = to_user_time(frame["ds"], freq=columns["freq"], timezone=columns["timezone"])
-    return frame.assign(ds=times.dt.tz_localize(None) if isinstance(times.dtype, pd.DatetimeTZDtype) else times)
+    return frame.assign(ds=to_user_time(frame["ds"], freq=columns["freq"], timezone=columns["timezone"]))
+
+
+def _on_clocks(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the times that the user's clocks show, which charts are drawn by."""
+    zoned = isinstance(frame["ds"].dtype, pd.DatetimeTZDtype)
+    return frame.assign(ds=frame["ds"].dt.tz_localize(None)) if zoned else frame
 
 
 def _when(cutoff: Any) -> str:
     """A cutoff without a time of day that says nothing."""
-    return str(cutoff).removesuffix(" 00:00:00")
+    return re.sub(r" 00:00:00([+-]\d\d:\d\d)?$", "", str(cutoff))

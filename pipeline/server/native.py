@@ -49,7 +49,11 @@ class ForecastRequest(BaseModel):
     model: str | None = Field(None, description="name of the model; the default one if left out")
     version: str | int | None = Field(None, description="that has to answer; the one that is served if left out")
     history: Any = Field(json_schema_extra=TABLE, description="with the columns of the training data, or Nixtla's")
-    future: Any = Field(None, json_schema_extra={"anyOf": [*TABLE["anyOf"], {"type": "null"}]})
+    future: Any = Field(
+        None,
+        json_schema_extra={"anyOf": [*TABLE["anyOf"], {"type": "null"}]},
+        description="covariates known ahead; not read where the model takes none",
+    )
     h: int | None = Field(None, description="steps, at most the horizon; all if left out")
     level: list[float] | None = Field(
         None, fail_fast=True, description="intervals in percent, of those there are; all if left out"
@@ -144,7 +148,7 @@ def _read_json(raw: bytes, core: Core) -> tuple[_Options, Ready | dict[str, Any]
     read = partial(read_table, columns=columns, limits=core.limits)
     history = read(body.history, "history", find=find_history_layout)
     check_size(history, columns, "history", core.limits)
-    if body.future is not None:
+    if body.future is not None and columns.future_covariates:
         future = read(body.future, "future", find=partial(find_future_layout, one_series=True))
         return options, {"history": history, "future": future}
     rows = clean_rows(history, columns)
@@ -183,7 +187,8 @@ def _prepare_files(form: Form, core: Core) -> tuple[_Options, Ready]:
     meta = options.model.forecaster.meta
     history = form.read_history(meta, core.limits)
     find_future = partial(find_future_layout, one_series=True)
-    future = form.read_frame("future", meta, find_future, core.limits) if form.files["future"] else None
+    taken = meta["columns"]["future_covariates"] and form.files["future"]
+    future = form.read_frame("future", meta, find_future, core.limits) if taken else None
     return options, _prepared(options, history, future, core.limits)
 
 

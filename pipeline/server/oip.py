@@ -168,7 +168,9 @@ def _array(tensor: RequestInput, field: str) -> NDArray[Any]:
         told = f"{field}.shape: at most {DEEPEST} dimensions are taken. Received: {len(tensor.shape):,}"
         raise RequestError(422, told, code="input-shape", field=f"{field}.shape")
     numbers = read_numbers(tensor.data, f"{field}.data")
-    fits = all(size >= 0 for size in tensor.shape) and math.prod(tensor.shape) == numbers.size
+    # Sizes beside a 0 count too: there is no array of so many columns and no rows.
+    sized = all(size >= 0 for size in tensor.shape) and math.prod(max(size, 1) for size in tensor.shape) < 2**31
+    fits = sized and math.prod(tensor.shape) == numbers.size
     if not fits or (numbers.ndim > 1 and list(numbers.shape) != tensor.shape):
         told = f"{field}.shape: the data's shape is needed. Received: {echo(tensor.shape)} for {list(numbers.shape)}"
         raise RequestError(422, told, code="input-shape", field=f"{field}.shape")

@@ -79,7 +79,7 @@ class Watcher:
     """Takes published versions into service as they appear.
 
     A version that cannot be loaded is refused once, by metric and log, and the one before it stays; it is looked at
-    again when its forecaster.json is another.
+    again when its files are others.
 
     Args:
         root: folder of published bundles.
@@ -91,7 +91,7 @@ class Watcher:
 
     def __init__(self, root: Path, registry: Registry, *, load: Load, start: Start, metrics: Metrics) -> None:
         self._root, self._registry, self._load, self._start, self._metrics = root, registry, load, start, metrics
-        self._refused: dict[Path, float] = {}
+        self._refused: dict[Path, tuple[tuple[str, float, int], ...]] = {}
         self._served: dict[Path, float] = {}
 
     def look(self) -> None:
@@ -125,13 +125,13 @@ class Watcher:
     def _take(self, name: str, version: int) -> bool:
         """Takes a version into service, unless it is broken."""
         folder = self._root / name / str(version)
-        changed = _changed(folder)
-        if self._refused.get(folder) == changed:
+        changed, state = _changed(folder), _state(folder)
+        if self._refused.get(folder) == state:
             return False
         try:
             model = self._start(name, version, self._load(folder))
         except GatecastError as error:
-            self._refused[folder] = changed
+            self._refused[folder] = state
             self._metrics.reloads.labels(name, "refused").inc()
             log.error("model %s, version %d is refused: %s", name, version, error)
             return False
@@ -147,6 +147,15 @@ def _changed(folder: Path) -> float:
         return (folder / DESCRIPTION).stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _state(folder: Path) -> tuple[tuple[str, float, int], ...]:
+    """What the files of a version are: one that is being copied is another once it is whole."""
+    try:
+        found = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    except OSError:
+        return ()
+    return tuple((name, told.st_mtime, told.st_size) for name, told in found)
 
 
 def find_bundles(models: Path) -> Mapping[str, Path]:

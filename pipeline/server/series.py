@@ -19,6 +19,9 @@ from pipeline.server.request_errors import request_error_of
 from pipeline.server.uploads import HISTORY_FILE, TABLE, TEXT_FIELDS, Form, read_request
 
 if TYPE_CHECKING:  # pandas is loaded with the first table
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipeline.forecaster import Forecaster
 
 _FORM: dict[str, Any] = {
@@ -148,12 +151,27 @@ def write_example(forecaster: Forecaster) -> str:
     scaled = dict(zip(inputs.past, zip(inputs.past_location, inputs.past_scale, strict=True), strict=False))
     for name in columns.past_covariates + columns.future_covariates:
         location, scale = scaled.get(name, (0.0, 1.0))
-        table[name] = location + scale * wave
+        table[name] = _flags(wave, location) if _is_flag(location, scale) else location + scale * wave
     for name in columns.static_categorical:
         table[name] = next(iter(meta.get("vocabularies", {}).get(name, [])), "example")
     for name in columns.static_numeric:
         table[name] = dict(zip(inputs.numeric, inputs.numeric_location, strict=False)).get(name, 0.0)
-    return pd.DataFrame(table, index=steps).to_csv(index=False, float_format="%.5g", lineterminator="\n")
+    # As many digits as tell the values apart, where they are large and close together.
+    size, width = max(abs(known["p01"]), abs(known["p99"])), known["p99"] - known["p01"]
+    digits = min(5 + math.ceil(math.log10(size / width)), 15) if 0 < width < size else 5
+    return pd.DataFrame(table, index=steps).to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
+
+
+def _is_flag(location: float, scale: float) -> bool:
+    """Whether a covariate is 0 and 1, of which the standard deviation is that of these shares."""
+    return 0 < location < 1 and math.isclose(scale**2, location * (1 - location), rel_tol=1e-6)
+
+
+def _flags(wave: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+    """1 at the highest places of a wave, as often as in the training data, and 0 elsewhere."""
+    import numpy as np
+
+    return (wave >= np.quantile(wave, 1 - share)).astype(np.int64)
 
 
 def _times(freq: str | int, timezone: str | None, most: int) -> list[Any]:

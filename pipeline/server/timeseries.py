@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -161,6 +162,8 @@ def _names(body: TimeSeriesRequest) -> list[str]:
 
 
 def _check_inputs(body: TimeSeriesRequest, names: list[str], limits: Limits) -> None:
+    from pipeline.values import LARGEST
+
     for place, (name, one) in enumerate(zip(names, body.inputs, strict=True)):
         field = f"inputs[{place}]"
         limits.check_name(len(name), f"{field}.name")
@@ -170,6 +173,11 @@ def _check_inputs(body: TimeSeriesRequest, names: list[str], limits: Limits) -> 
         if not one.series:
             told = f"{field}.series: values are needed. Received: none"
             raise RequestError(422, told, code="body-invalid", field=f"{field}.series")
+        for step, value in enumerate(one.series):
+            if value is not None and abs(value) > LARGEST:
+                told = f"{field}.series[{step}]: larger than {LARGEST:g}, which no forecast can be made of"
+                code = "value-infinite" if math.isinf(value) else "value-huge"
+                raise RequestError(422, f"{told}. Received: {value:g}", code=code, field=f"{field}.series")
         if not name.strip() or name in names[:place]:
             told = f"{field}.name: each series has a name of its own. Received: {echo(name)}"
             raise RequestError(422, told, code="name-twice", field=f"{field}.name")
@@ -194,8 +202,9 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
         if model.forecaster.spec.hparams.calendar == "auto":
             told = f"{field}.start_timestamp: this model knows the calendar, and needs it. Received: nothing"
             raise RequestError(422, told, code="time-null", field=f"{field}.start_timestamp")
-        return _range(pd.Timestamp("2000-01-01", tz=zone).as_unit("us"), freq, count)
-    start = _start(one.start_timestamp, zone, f"{field}.start_timestamp")
+        start = pd.Timestamp("2000-01-01", tz=zone).as_unit("us")
+    else:
+        start = _start(one.start_timestamp, zone, f"{field}.start_timestamp")
     try:
         times = _range(start, freq, count)
     except OUT_OF_CALENDAR as error:
@@ -204,7 +213,7 @@ def _times(one: SeriesInput, model: Model, field: str) -> Any:
     if times[-1].year > LAST_YEAR:
         told = f"{field}: times up to the year {LAST_YEAR} are known. Received: {count:,} values from {start}"
         raise RequestError(422, told, code="time-unparseable", field=f"{field}.start_timestamp")
-    if times[0] != start:
+    if one.start_timestamp is not None and times[0] != start:
         told = f"{field}.start_timestamp: a time on the model's grid, {freq}, is needed. Received: {start}"
         raise RequestError(422, told, code="freq-mismatch", field=f"{field}.start_timestamp")
     return times

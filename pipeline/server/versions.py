@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from pipeline.bundle import DESCRIPTION
@@ -97,8 +98,14 @@ def publish_bundle(bundle: Path, root: Path, *, name: str) -> Path:
         raise GatecastError(f"{told}. Received: {name!r}; choose another name")
     files = verify_files(bundle)
     place = root / name
-    beside = place / f".{os.getpid()}.partial"
     try:
+        place.mkdir(parents=True, exist_ok=True)
+        # Not by the number of the process, which another container may have too.
+        beside = Path(tempfile.mkdtemp(dir=place, prefix=".", suffix=".partial"))
+    except OSError as error:
+        raise GatecastError(f"{place} cannot be written: {error.strerror}; choose another place") from None
+    try:
+        beside.chmod(0o755)
         for file in files:
             copy = beside / file.relative_to(bundle)
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ from pipeline.errors import GatecastError
 
 LOG = Path(".scratch/gatecast.log")  # one line per event, of all stages and runs
 RESTORE = (
-    "Mend it and run `dvc repro` again. DVC has removed outputs of the earlier run: `dvc checkout` brings them back, "
-    "and `git restore` the metrics that git keeps."
+    "Mend it and run `dvc repro` again. DVC has removed outputs of the earlier run: once the change is undone, "
+    "`dvc repro` brings them back from its cache."
 )
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.comparison import (
+    digest_bundles,
     load_comparison,
     load_training_seconds,
     results_table,
@@ -30,6 +31,7 @@ def main() -> None:
         step_size=params.window.step_size,
         independent_series=params.compare.independent_series,
     )
+    verdict["bundles"] = digest_bundles(Path("models/trained"), verdict["models"])
     save_comparison(comparison, verdict, Path("models/comparison"))
     # Seconds differ from run to run: they are shown, and written nowhere.
     seconds = load_training_seconds(Path("models/timings"), params.cells)

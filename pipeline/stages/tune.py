@@ -43,7 +43,8 @@ def main(cell: str) -> None:
     }
     with scratch(f"tune-{cell}", inputs=[FIT], values=values) as folder:
         ledger = Ledger(folder / "ledger.jsonl")
-        progress = Progress(f"tune@{cell}", "trial", total=tune.max_trials, done=len(ledger.rows()))
+        earlier = [row["score"] for row in ledger.rows().values()]
+        progress = Progress(f"tune@{cell}", "trial", total=tune.max_trials, scores=earlier)
         processes = min(tune.parallel, tune.max_trials)
         with workers(processes, initializer=prepare, arguments=(FIT, params.compute.threads)) as pool:
             rows = search(

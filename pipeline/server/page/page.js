@@ -229,6 +229,11 @@ const showNeeds = async () => {
   const beside = [...own.past_covariates, ...own.future_covariates, ...own.static_covariates.categorical, ...own.static_covariates.numeric];
   if (beside.length > 0) parts.push("; beside them ", ...beside.flatMap((one, place) => (place ? [", ", code(one)] : [code(one)])));
   parts.push(". Or call them ", code("unique_id"), ", ", code("ds"), " and ", code("y"), ".");
+  const ahead = own.future_covariates;
+  if (ahead.length > 0) {
+    parts.push(" To forecast beyond the last value, put rows with ", ...ahead.flatMap((one, place) => (place ? [", ", code(one)] : [code(one)])),
+      ` and no value after it, one for each of the ${schema.horizon} steps ahead.`);
+  }
   at("needs").replaceChildren(`${titleOf(leader())} reads `, ...parts);
   const text = await exampleOf(name);
   at("sample").textContent = `${text.split("\n").slice(0, SAMPLE).join("\n")}\n…`;
@@ -323,11 +328,12 @@ const chooseSeries = async (name, stamp = null) => {
   await showNeeds();
 };
 
-/** The last row to forecast from: where covariates are known ahead, the file has to hold them. */
-const lastCutoff = () => {
-  const ahead = Math.max(0, ...tickedModels().map(({ schema }) => (schema.columns.future_covariates.length > 0 ? schema.horizon : 0)));
-  return Math.max(0, state.series.ds.length - 1 - ahead);
-};
+/** Steps that the file has to hold after a cutoff, because covariates are known ahead. */
+const stepsAhead = () =>
+  Math.max(0, ...tickedModels().map(({ schema }) => (schema.columns.future_covariates.length > 0 ? schema.horizon : 0)));
+
+/** The last row to forecast from. */
+const lastCutoff = () => Math.max(0, state.series.ds.length - 1 - stepsAhead());
 
 const setCutoff = (row) => {
   state.cutoff = Math.min(Math.max(row, 0), lastCutoff());
@@ -629,7 +635,8 @@ const refresh = () => {
   slider.setAttribute("aria-valuetext", stamp);
   at("cutoff-time").textContent = stamp;
   const back = state.series.ds.length - 1 - state.cutoff;
-  at("moved").textContent = back === 0 ? "the last step" : `${back.toLocaleString("en")} step${back === 1 ? "" : "s"} back`;
+  const bound = state.cutoff === last && stepsAhead() > 0 ? ": further on, rows with what is known ahead are needed" : "";
+  at("moved").textContent = back === 0 ? "the last step" : `${back.toLocaleString("en")} step${back === 1 ? "" : "s"} back${bound}`;
   at("back").disabled = state.cutoff === 0;
   at("on").disabled = state.cutoff === last;
   draw();
