@@ -70,7 +70,8 @@ each 100 steps and makes no use of. (The search on Victoria's electricity was ma
 Most steps of Darts are too small for two cores. Before each of its runs a few steps are timed on one thread and on all,
 which is no part of the time to fit, and the faster number is used. NeuralForecast, whose steps are larger, has all.
 Beside another run each has its share of them. PyTorch is told to take numbers below 1e-38 as 0, as TensorFlow does by
-itself: without that a step of a GRU takes several times as long on some processors.
+itself: without that a step of a GRU takes several times as long on some processors. The runs with our context on the
+AMD EPYC shared its cores with other work, so their seconds are too many.
 """
 
 
