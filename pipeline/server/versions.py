@@ -101,22 +101,20 @@ def publish_bundle(bundle: Path, root: Path, *, name: str) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         # Not by the number of the process, which another container may have too.
-        beside = Path(tempfile.mkdtemp(dir=place, prefix=".", suffix=".partial"))
+        with tempfile.TemporaryDirectory(
+            dir=place, prefix=".", suffix=".partial", ignore_cleanup_errors=True
+        ) as temporary:
+            beside = Path(temporary)
+            beside.chmod(0o755)
+            for file in files:
+                copy = beside / file.relative_to(bundle)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+                _sync(copy)
+            verify_files(beside)
+            return _number(beside, place)
     except OSError as error:
         raise GatecastError(f"{place} cannot be written: {error.strerror}; choose another place") from None
-    try:
-        beside.chmod(0o755)
-        for file in files:
-            copy = beside / file.relative_to(bundle)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
-            _sync(copy)
-        verify_files(beside)
-        return _number(beside, place)
-    except OSError as error:
-        raise GatecastError(f"{place} cannot be written: {error.strerror}; choose another place") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _number(beside: Path, place: Path) -> Path:

@@ -222,16 +222,17 @@ const showNeeds = async () => {
   const { schema, name } = leader();
   const own = schema.columns;
   const code = (text) => make("code", {}, text);
+  const codes = (names) => names.flatMap((one, place) => (place ? [", ", code(one)] : [code(one)]));
   const parts = own.id_col ? ["the series’ name in ", code(own.id_col), ", "] : [];
-  parts.push("the time in ", ...(own.time_col ?? ["ds"]).flatMap((one, place) => (place ? [", ", code(one)] : [code(one)])));
+  parts.push("the time in ", ...codes(own.time_col ?? ["ds"]));
   parts.push(" (a step is ", code(String(own.freq)), "), and the values in ");
-  parts.push(...(own.target_col ?? ["y"]).flatMap((one, place) => (place ? [", ", code(one)] : [code(one)])));
+  parts.push(...codes(own.target_col ?? ["y"]));
   const beside = [...own.past_covariates, ...own.future_covariates, ...own.static_covariates.categorical, ...own.static_covariates.numeric];
-  if (beside.length > 0) parts.push("; beside them ", ...beside.flatMap((one, place) => (place ? [", ", code(one)] : [code(one)])));
+  if (beside.length > 0) parts.push("; beside them ", ...codes(beside));
   parts.push(". Or call them ", code("unique_id"), ", ", code("ds"), " and ", code("y"), ".");
   const ahead = own.future_covariates;
   if (ahead.length > 0) {
-    parts.push(" To forecast beyond the last value, put rows with ", ...ahead.flatMap((one, place) => (place ? [", ", code(one)] : [code(one)])),
+    parts.push(" To forecast beyond the last value, put rows with ", ...codes(ahead),
       ` and no value after it, one for each of the ${schema.horizon} steps ahead.`);
   }
   at("needs").replaceChildren(`${titleOf(leader())} reads `, ...parts);
