@@ -83,8 +83,8 @@ def evaluate_baselines(
         season_length: in steps.
 
     Returns:
-        Metrics by baseline on the test part, the same under `validation` (whose intervals were fitted there),
-        `ridge_alpha` and the numbers of windows; forecasts of the test part, errors by step and by series, and losses.
+        Metrics by baseline on the test part, and what they are made of. Of the details `validation` has the same of
+        the validation part, where the intervals were fitted.
     """
     points: dict[str, PointForecaster] = {
         "seasonal_naive": partial(seasonal_naive, horizon=fit.val.horizon, season_length=season_length),
@@ -101,14 +101,15 @@ def evaluate_baselines(
         forecasts[name] = _spread(*_forecast(test.windows, forecaster), offsets)
         errors[name] = score_test(test, forecasts[name], quantiles=quantiles, season_length=season_length)
         losses[name] = measure_losses(test, forecasts[name], quantiles=quantiles, season_length=season_length)
-    metrics = {
-        **{name: scores.to_json() for name, scores in errors.items()},
+    details = {
         "validation": {name: scores.to_json() for name, scores in validation.items()},
         "ridge_alpha": ridge.alpha,
+        "series_without_scale": errors["ridge"].series_without_scale,  # the same of every forecast
         **count_windows(test),
     }
     return Evaluation(
-        metrics=rounded(metrics),
+        metrics={name: rounded(scores.overall) for name, scores in errors.items()},
+        details=rounded(details),
         forecasts=forecast_frame(test, forecasts, quantiles=quantiles),
         steps=stack({name: scores.per_step for name, scores in errors.items()}),
         series=stack({name: scores.per_series for name, scores in errors.items()}),

@@ -124,8 +124,13 @@ _ALL = (
         "under 1 in 100 steps between the first and the last timestamp of a series, or of all series, has a row",
         "mend the timestamps around the gap or set a coarser data.freq",
     ),
+    Check("series-unobserved", "a series without a single value", "remove the series", "short", ("drop",)),
     Check(
-        "series-unobserved", "a series without a single value or usable row", "remove the series", "short", ("drop",)
+        "series-unusable",
+        "a series whose rows all have unusable timestamps",
+        "mend its timestamps, or remove its rows",
+        "short",
+        ("drop",),
     ),
     Check("series-short", "a series shorter than data.min_history", "lower data.min_history", "short", ("drop",)),
     Check("series-constant", "a series that never changes", "remove the series", "constant", ("keep", "drop")),
@@ -181,6 +186,7 @@ class Ledger:
         first: Callable[[], tuple[str, str]],
         amounts: NDArray[Any] | None = None,
         count: int | None = None,
+        among: int | None = None,
     ) -> str:
         """Raises or counts.
 
@@ -190,20 +196,25 @@ class Ledger:
             first: gives where the first finding is and what is wrong there.
             amounts: [F] how much each finding counts; None for 1.
             count: how many the error speaks of; None for F.
+            among: rows that could have been found; where half of them are, the data is of another kind than params.yaml
+                says, and that is no matter of leaving rows out. None where a finding is never that.
 
         Returns:
             The policy that applies.
 
         Raises:
-            DataError: there are findings and the policy is `error`.
+            DataError: there are findings and the policy is `error`; or they are half of the rows or more.
         """
         policy = str(getattr(self._repair, str(CHECKS[code].policy)))
         if not len(series):
             return policy
-        if policy == "error":
+        count = len(series) if count is None else count
+        beyond_repair = among is not None and 2 * count >= among
+        if policy == "error" or beyond_repair:
             where, what = first()
-            found = such(len(series) if count is None else count)
-            raise failure(code, where, f"{what} ({found})", CHECKS[code].repair())
+            if beyond_repair:
+                raise failure(code, where, f"{what} ({such(count)} in {among:,} row{'s' * (among != 1)})")
+            raise failure(code, where, f"{what} ({such(count)})", CHECKS[code].repair())
         counts = np.bincount(series, weights=amounts, minlength=len(self._ids)).astype(np.int64)
         self._counts[code] = self._counts.get(code, np.int64(0)) + counts
         return policy

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 _TRAINED, _FINAL = Path("models/trained"), Path("models/final")
 _CELL = "lstm, gru, ridge, or best: the best cell on validation; else what serve.cell said in the last `dvc repro`"
+_SKIP_EMPTY = dict.fromkeys(
+    ("context-empty", "series-unobserved"), "bring values of it, or leave such series out with --skip-empty"
+)
 
 _Comparison = Annotated[Path, typer.Option(help="Folder of the comparison, which knows the best.")]
 _Models = Annotated[
@@ -57,6 +61,9 @@ def forecast(
     ] = None,
     models: _Models = None,
     comparison: _Comparison = Path("models/comparison"),
+    skip_empty: Annotated[
+        bool, typer.Option("--skip-empty", help="Leave out series without a value in what the forecast sees.")
+    ] = False,
     delimiter: Annotated[str, typer.Option(help="csv: between fields, of INPUT and --future alike.")] = ",",
     decimal: Annotated[str, typer.Option(help="csv: decimal point, likewise.")] = ".",
     encoding: Annotated[str, typer.Option(help="csv: encoding, likewise.")] = "utf-8",
@@ -66,7 +73,8 @@ def forecast(
 
     INPUT has the columns of the training data, or unique_id (optional for one series), ds and y with its covariates.
     """
-    with _errors_in_one_line():
+    with _errors_in_one_line({} if skip_empty else _SKIP_EMPTY):
+        from pipeline.columns import listing
         from pipeline.forecaster import Forecaster
         from pipeline.userfiles import check_output, one_character, read_future, read_history, write_forecast
 
@@ -78,10 +86,14 @@ def forecast(
         history = read_history(source, forecaster.meta, **options)
         takes_future = _takes_future(future, forecaster.meta)
         ahead = read_future(future, forecaster.meta, history=history, **options) if future and takes_future else None
-        result = forecaster.forecast(history, future=ahead)
+        prepared = forecaster.prepare(history, future=ahead, skip_empty=skip_empty)
+        result = prepared.frame(forecaster.run(prepared.inputs)["forecast"])
         write_forecast(result, output)
     if future is not None and not takes_future:
         typer.echo(f"{future}: not read, as {forecaster.meta['cell']} takes no covariates over the horizon", err=True)
+    if left_out := prepared.left_out:
+        told = f"{len(left_out):,} series without a value in what the forecast sees are left out"
+        typer.echo(f"{source}: {told}: {listing(left_out)}", err=True)
     _tell_unevaluated(folder, forecaster.meta)
     by = _named(forecaster.meta["cell"], forecaster.meta)
     typer.echo(f"{output}: {result['unique_id'].nunique():,} series, {forecaster.spec.horizon} steps each, by {by}")
@@ -189,15 +201,15 @@ def _chosen_cell(cell: str | None, comparison: Path) -> str:
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    """A mistake of the user's ends the command with one line and exit code 1."""
+def _errors_in_one_line(mends: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """A mistake of the user's ends the command with one line and exit code 1; `mends` are those by an option."""
     try:
         yield
     except GatecastError as error:
         if isinstance(error, DataError):
             from pipeline.mending import for_forecast
 
-            error = for_forecast(error, "--{}".format)
+            error = for_forecast(error, "--{}".format, mends)
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 

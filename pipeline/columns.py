@@ -12,7 +12,7 @@ from pipeline.params import DataParams
 from pipeline.provenance import FILE, ROW
 
 _LONG = ("unique_id", "ds", "y")  # the columns of the long-frame convention
-_LISTED = 50  # columns that an error names
+_LISTED = 50  # names that a line has
 
 # Finds what is read, given the names of a frame's columns, how the user names things, and the file's name for errors.
 FindLayout = Callable[[Sequence[Any], "Columns", str], "Layout"]
@@ -266,7 +266,7 @@ def _without_provenance(found: Sequence[Any]) -> list[Any]:
 def _check_found(layout: Layout, found: Sequence[Any], where: str) -> None:
     absent = [name for name in layout.needed() if name not in found]
     if absent:
-        told = f"no column {', '.join(map(repr, absent))}. Found: {_listing(found)}"
+        told = f"no column {', '.join(map(repr, absent))}. Found: {listing(found)}"
         other = [mark for mark in ";\t|," if len(found) == 1 and mark in str(found[0])]
         raise failure("column-missing", where, f"{told}; is data.delimiter {other[0]!r}?" if other else told)
     for name in layout.needed():
@@ -274,6 +274,7 @@ def _check_found(layout: Layout, found: Sequence[Any], where: str) -> None:
             raise failure("column-duplicate", f"{where}, column {name!r}", "occurs more than once")
 
 
-def _listing(found: Sequence[Any]) -> str:
+def listing(found: Sequence[Any]) -> str:
+    """Names in quotes, the first few of many."""
     names = [repr(str(name)) for name in found]
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")

@@ -60,8 +60,7 @@ class Entry:
 
     Attributes:
         name: of the cell or the baseline.
-        test: its metrics on the test part, flat; for a cell those of the ensemble, with `per_seed`, `seeds_mean` and
-            `seeds_sd`.
+        test: its metrics on the test part, flat; for a cell those of the ensemble, with `seeds_mean` and `seeds_sd`.
         validation: its metrics on the validation part.
         steps: on the test part, one row per forecast (the ensemble or the baseline itself, then every seed) and step.
         measured: its losses on the test part.
@@ -138,9 +137,11 @@ def load_comparison(models: Path, *, cells: Sequence[str], metric: str, views: S
     )
     for entry in loaded.entries:
         if entry.validation[metric] is None:
+            apart = "no values evaluate.season_length apart, or none that differ"
+            why = "all values there are 0" if metric == "scaled_crps" else apart
             raise GatecastError(
-                f"compare.metric: {entry.name} has no {metric} on validation, as no series has a scale for it (no "
-                f"values evaluate.season_length apart, or none that differ). Received: {metric}; set it to mae"
+                f"compare.metric: {entry.name} has no {metric} on validation, as no series has a scale for it ({why}). "
+                f"Received: {metric}; set it to mae"
             )
     return loaded
 
@@ -252,9 +253,12 @@ def render_results(evaluations: Mapping[str, Json]) -> str:
     Returns:
         A Markdown table of the cells and then the baselines, in their usual order.
     """
-    entries = {cell: evaluations[cell] for cell in CELLS if cell in evaluations}
-    if baselines := evaluations.get("baselines"):
-        entries |= {name: baselines[name] for name in baselines["validation"]}
+    entries = {
+        cell: {**evaluations[cell], **evaluations[f"{cell}-details"]}
+        for cell in CELLS
+        if f"{cell}-details" in evaluations
+    }
+    entries |= {name: evaluations[name] for name in evaluations["baselines-details"]["validation"]}
     header = ["model", "MASE", "MASE of single networks", "sMAPE", "scaled CRPS", "80 % coverage"]
     return align_rows([header, *(_result_row(name, entry) for name, entry in entries.items())])
 
@@ -279,7 +283,7 @@ def _load_cell(models: Path, cell: str) -> Entry:
     folder = models / "evaluation"
     return Entry(
         name=cell,
-        test=_read(folder / f"{cell}.json"),
+        test={**_read(folder / f"{cell}.json"), **_read(folder / f"{cell}-details.json")},
         validation=_read(models / "trained" / cell / "validation.json"),
         steps=_read_csv(folder / f"{cell}-steps.csv"),
         measured=Measured(
@@ -296,17 +300,17 @@ def _load_cell(models: Path, cell: str) -> Entry:
 
 
 def _load_baselines(folder: Path) -> list[Entry]:
-    metrics, steps = _read(folder / "baselines.json"), _read_csv(folder / "baselines-steps.csv")
+    details, steps = _read(folder / "baselines-details.json"), _read_csv(folder / "baselines-steps.csv")
     losses = load_losses(folder / "baselines-losses.parquet")
     return [
         Entry(
             name=name,
-            test=metrics[name],
-            validation=metrics["validation"][name],
+            test=_read(folder / f"{name}.json"),
+            validation=details["validation"][name],
             steps=steps[steps["forecast"] == name],
             measured=Measured(name, losses[losses["forecast"] == name]),
         )
-        for name in metrics["validation"]
+        for name in details["validation"]
     ]
 
 
@@ -334,7 +338,7 @@ def _check_exists(path: Path) -> None:
 
 def _result_row(name: str, entry: Json) -> list[str]:
     seeds = "-"
-    if "per_seed" in entry:
+    if "seeds_mean" in entry:
         mean, spread = entry["seeds_mean"]["mase"], entry["seeds_sd"]["mase"]
         seeds = _fixed(mean) if spread is None else f"{_fixed(mean)} ± {_fixed(spread)}"
     coverage = entry.get("coverage_80")

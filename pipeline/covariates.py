@@ -158,7 +158,7 @@ def describe(
 
 
 def say_nothing(known: Known, train_lengths: Sequence[int], trained_on: Sequence[int]) -> Iterator[str]:
-    """In words, the numbers that tell networks nothing, as the training part has no two different values of them.
+    """In words, the numbers that teach networks nothing, as the training part has no two different values of them.
 
     Args:
         known: as for `describe`.
@@ -170,10 +170,15 @@ def say_nothing(known: Known, train_lengths: Sequence[int], trained_on: Sequence
             seen = column[np.isfinite(column)]
             if not len(seen):
                 yield f"{name!r} has no value in the training part, so that networks are not told it at all"
-            elif len(seen) < len(column) and np.ptp(seen) == 0:
+            elif np.ptp(seen) == 0 and len(seen) < len(column):
                 yield (
                     f"{name!r} is {seen[0]:g} wherever the training part has it, which to networks is the same as a "
                     "missing value; write what it is elsewhere, such as 0"
+                )
+            elif np.ptp(seen) == 0:
+                yield (
+                    f"{name!r} is {seen[0]:g} all through the training part, so that it is chance what networks make "
+                    "of another value; leave it out, or bring history in which it changes"
                 )
 
 

@@ -104,7 +104,9 @@ def folds_of(windows: Windows) -> list[tuple[Bools, Bools]]:
     firsts = np.cumsum(counts) - counts
     rank, count = np.arange(len(windows)) - firsts[number], counts[number]
     span = positions[firsts + counts - 1] - positions[firsts]
-    long = (counts >= BLOCKS) & (span >= (BLOCKS - 1) * horizon)
+    # Where cutoffs are further apart than a step, the last one may come before the end.
+    step = np.diff(positions).min(where=np.diff(number) == 0, initial=horizon)
+    long = (counts >= BLOCKS) & (span + step > (BLOCKS - 1) * horizon)
     blocks = np.where(long[number], rank * BLOCKS // count, number % BLOCKS)
     folds = []
     for block in np.unique(blocks):

@@ -48,7 +48,9 @@ class Evaluation:
     """How good a forecast of the test part is.
 
     Attributes:
-        metrics: a JSON object.
+        metrics: by name of the forecaster its errors, a flat JSON object; of a cell those of the ensemble, and under
+            `per_seed` a list with those of each network alone (not calibrated) and its `seed`.
+        details: a JSON object of what the errors rest on.
         forecasts: one row per window and step: `unique_id, ds, cutoff, y` and a column per model and quantile.
         steps: one row per forecast and step of the horizon, with its errors; mean over series.
         series: one row per forecast and series, with its errors over all cutoffs and steps.
@@ -61,6 +63,7 @@ class Evaluation:
     """
 
     metrics: dict[str, Any]
+    details: dict[str, Any]
     forecasts: pd.DataFrame
     steps: pd.DataFrame
     series: pd.DataFrame
@@ -78,10 +81,9 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
         season_length: of the seasonal naive forecast that scales MASE and RMSSE, in steps.
 
     Returns:
-        Metrics of the ensemble at the top level; under `uncalibrated` its intervals before calibration; under
-        `per_seed` each network's alone (not calibrated), with `seeds_mean` and `seeds_sd` (sample standard
-        deviation, 0 for a single seed) over them; and what they are made of. `steps` and `losses` have the ensemble
-        and every seed, `series` the ensemble.
+        The metrics of the cell, and what they are made of. Of the details `seeds_mean` and `seeds_sd` (sample standard
+        deviation, null of a single seed) are over single networks, `uncalibrated` is of the ensemble's intervals before
+        calibration. `steps` and `losses` have the ensemble and every seed, `series` the ensemble.
 
     Raises:
         GatecastError: the forecaster's lengths are not those of the windows, or it forecasts a value that is not
@@ -101,18 +103,19 @@ def evaluate_forecaster(forecaster: ArrayForecaster, test: TestSet, *, season_le
     scores = {name: scores_of(forecast) for name, forecast in forecasts.items()}
     losses = {name: losses_of(forecast) for name, forecast in forecasts.items()}
     uncalibrated = scores_of(predicted["uncalibrated"]).overall
-    per_seed = {seed: scores[seed].overall for seed in seeds}
-    table = pd.DataFrame(list(per_seed.values()))
-    metrics = {
-        **scores["ensemble"].to_json(),
-        "uncalibrated": {name: uncalibrated[name] for name in UNCALIBRATED if name in uncalibrated},
-        "per_seed": per_seed,
+    table = pd.DataFrame([scores[seed].overall for seed in seeds])
+    # A list, as DVC shows no figures of lists: `dvc metrics show` compares what is served.
+    per_seed = [{"seed": int(seed), **scores[seed].overall} for seed in seeds]
+    details = {
         "seeds_mean": table.mean().to_dict(),
         "seeds_sd": table.std(ddof=1).to_dict(),  # null of a single network, whose spread is not known
+        "uncalibrated": {name: uncalibrated[name] for name in UNCALIBRATED if name in uncalibrated},
+        "series_without_scale": scores["ensemble"].series_without_scale,
         **count_windows(test),
     }
     return Evaluation(
-        metrics=rounded(metrics),
+        metrics={forecaster.cell: rounded({**scores["ensemble"].overall, "per_seed": per_seed})},
+        details=rounded(details),
         forecasts=forecast_frame(test, {forecaster.cell: predicted["forecast"]}, quantiles=forecaster.quantiles),
         steps=stack({name: found.per_step for name, found in scores.items()}),
         series=stack({"ensemble": scores["ensemble"].per_series}),
@@ -194,10 +197,13 @@ def save_evaluation(evaluation: Evaluation, folder: Path, *, name: str) -> None:
     Args:
         evaluation: of a cell or of the baselines.
         folder: where to.
-        name: `name.json`, `name.parquet`, `name-losses.parquet`, `name-horizon.parquet`, `name-steps.csv`,
-            `name-series.csv` and, of a cell, `name-copy.csv` are written.
+        name: `name-details.json`, `name.parquet`, `name-losses.parquet`, `name-horizon.parquet`, `name-steps.csv`,
+            `name-series.csv` and, of a cell, `name-copy.csv` are written; and the metrics of each forecaster in a file
+            of its own, which is a row of `dvc metrics show`.
     """
-    write_json(evaluation.metrics, folder / f"{name}.json")
+    for forecaster, metrics in evaluation.metrics.items():
+        write_json(metrics, folder / f"{forecaster}.json")
+    write_json(evaluation.details, folder / f"{name}-details.json")
     with replacing(folder / f"{name}.parquet") as beside:
         evaluation.forecasts.to_parquet(beside, index=False, compression="zstd")
     save_losses(evaluation.losses, folder / f"{name}-losses.parquet")

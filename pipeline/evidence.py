@@ -182,7 +182,7 @@ class Design:
         if not self.n_windows:
             return "the metric is defined for no window of the test part"
         count, ways = len(self.shared), []
-        why = "the series end at different times, so that no cutoff is shared by more than half of them"
+        why = "the series end at different times or lack values, so that no cutoff is shared by more than half of them"
         if self.shared:
             cutoffs = math.ceil(HORIZONS_NEEDED * self.horizon / min(self.horizon, self.step_size))
             ways.append(f"a test part of {cutoffs} cutoffs")

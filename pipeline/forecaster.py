@@ -210,7 +210,9 @@ class Forecaster:
         ]
         return {name: np.concatenate([part[name] for part in parts], axis=int(name == "members")) for name in outputs}
 
-    def forecast(self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None) -> pd.DataFrame:
+    def forecast(
+        self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None, skip_empty: bool = False
+    ) -> pd.DataFrame:
         """Forecasts the steps after each series' last timestamp.
 
         The frame passes the same checks and repairs as the training data did.
@@ -222,6 +224,8 @@ class Forecaster:
             future: the covariates known ahead at the H steps after each series' last one, in the columns of the
                 training data: series, time and the covariates; other rows and columns are ignored. Where the
                 forecaster takes none, all of it is, so that one model can stand in for another.
+            skip_empty: leaves out series that have nothing observed in their last C steps, as those of a table with a
+                column for each that have ended; else they are an error, so that none goes missing without a word.
 
         Returns:
             `unique_id`, `ds` in the time zone of the data, `cutoff` (the last timestamp of the series), the median
@@ -230,30 +234,42 @@ class Forecaster:
 
         Raises:
             DataError: the frame does not pass the checks, a series has nothing observed in its last C steps
-                (`context-empty`), or a negative value where the network takes logarithms (`value-negative`).
+                (`context-empty`; with `skip_empty` where that is so of all), or a negative value where the network
+                takes logarithms (`value-negative`).
             GatecastError: `future` is taken and not given.
         """
-        prepared = self.prepare(frame, future=future)
+        prepared = self.prepare(frame, future=future, skip_empty=skip_empty)
         return prepared.frame(self.run(prepared.inputs)["forecast"])
 
     def prepare(
-        self, frame: pd.DataFrame, *, future: pd.DataFrame | None = None, most_steps: int | None = None
+        self,
+        frame: pd.DataFrame,
+        *,
+        future: pd.DataFrame | None = None,
+        most_steps: int | None = None,
+        skip_empty: bool = False,
     ) -> Prepared:
         """Does all of `forecast` that comes before the graph; see there and `read_panel` for arguments and errors."""
-        return self.prepare_panel(self.read_panel(frame, most_steps=most_steps), future=future)
+        panel = self.read_panel(frame, most_steps=most_steps, keep_unobserved=skip_empty)
+        return self.prepare_panel(panel, future=future, skip_empty=skip_empty)
 
-    def prepare_panel(self, panel: Panel, *, future: pd.DataFrame | None = None) -> Prepared:
+    def prepare_panel(self, panel: Panel, *, future: pd.DataFrame | None = None, skip_empty: bool = False) -> Prepared:
         """`prepare` of a history that is regular already.
 
         Args:
             panel: as `build_panel` makes it.
             future: as for `forecast`.
+            skip_empty: likewise; `Prepared.left_out` names what it left out.
         """
         contexts = _Contexts.of_panel(panel, self.spec.context_length)
+        left_out: list[str] = []
+        if skip_empty and not contexts.empty.all():  # where all are, they are refused by their names
+            left_out = [name for name, empty in zip(contexts.ids, contexts.empty, strict=True) if empty]
+            contexts = _Contexts.of_panel(panel.without(left_out), self.spec.context_length) if left_out else contexts
         contexts.check(self.spec.hparams.transform, self.spec.horizon)
         beside = self._beside(contexts, future)
         inputs = self.check_arrays(contexts.history, np.isfinite(contexts.history), **beside)
-        return Prepared(self.spec, inputs, contexts)
+        return Prepared(self.spec, inputs, contexts, left_out)
 
     def _shape(self, output: str, n: int) -> tuple[int, ...]:
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
@@ -315,12 +331,13 @@ class Forecaster:
         told = " ".join(f"{type(error).__name__} {error}".split())[:200]
         return BundleError(f"forecaster.json: {key} cannot be used: {told}; publish or train the bundle again")
 
-    def read_panel(self, frame: pd.DataFrame, *, most_steps: int | None = None) -> Panel:
+    def read_panel(self, frame: pd.DataFrame, *, most_steps: int | None = None, keep_unobserved: bool = False) -> Panel:
         """The history on regular grids, as `forecast` reads it; see there for errors.
 
         Args:
             frame: as for `forecast`.
             most_steps: of all series together, those in gaps included; more are `limit-points`.
+            keep_unobserved: whether series without a value are in it; else they are refused.
         """
         from pipeline.series import build_panel
 
@@ -333,6 +350,7 @@ class Forecaster:
             end=None,
             whole=False,
             most_steps=most_steps,
+            keep_unobserved=keep_unobserved,
         )
 
 
@@ -344,11 +362,13 @@ class Prepared:
         spec: the network's.
         inputs: the inputs of the graph, for `Forecaster.run`; one window per series.
         contexts: the series.
+        left_out: those that `skip_empty` left out.
     """
 
     spec: NetworkSpec
     inputs: Mapping[str, NDArray[Any]]
     contexts: _Contexts
+    left_out: Sequence[str] = ()
 
     def times(self) -> tuple[pd.Series[Any], pd.Series[Any]]:
         """The H timestamps that follow each series [N * H], and its last one [N], in the time zone of the data."""
@@ -391,6 +411,11 @@ class _Contexts:
         history = np.where(started, values[rows], np.nan)
         return cls(panel, [str(name) for name in names], ends, rows, started, history)
 
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """[N] whether nothing is observed."""
+        return np.asarray(~np.isfinite(self.history).any(axis=1))
+
     def covariates(self, names: Sequence[str], horizon: int, *, calendar: bool) -> tuple[Floats, Floats]:
         """Covariates over the context [N, C, P], the calendar's last if it is wanted, and the calendar's over the
         horizon [N, H, L].
@@ -416,14 +441,14 @@ class _Contexts:
         """Refuses what the network has no forecast of."""
         from pipeline.timestamps import leaves_calendar
 
-        empty = ~np.isfinite(self.history).any(axis=1)
+        empty = self.empty
         if empty.any():
             length = self.history.shape[1]
+            way_out = "" if empty.all() else ", or leave such series out with skip_empty=True"
             raise DataError(
                 "context-empty",
                 f"{self._at(int(np.argmax(empty)), length - 1)}: nothing is observed in the {length} steps up to here "
-                f"({empty.sum():,} such series of {len(self.ids):,}); bring values, or leave the series out (of a "
-                "table with a column for each by bringing the others as unique_id, ds, y)",
+                f"({empty.sum():,} such series of {len(self.ids):,}); bring values{way_out}",
             )
         if transform == "log1p":
             what = "negative, and this network takes logarithms (transform: log1p)"

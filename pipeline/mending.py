@@ -6,7 +6,8 @@ Light, because a server loads it at its start; what it looks for is what `checks
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from pipeline.errors import DataError
 
@@ -43,22 +44,27 @@ _MENDS = {
     "covariate-varies": "give the series one value",
     "gap-huge": "mend the timestamps around the gap",
     "series-short": "bring more rows of it",
+    "context-empty": "bring values, or leave the series out (of a table with a column for each by bringing the others "
+    "as unique_id, ds, y)",
     "panel-empty": "bring rows whose timestamps can be read",
 }
 
 
-def for_forecast(error: DataError, option: Callable[[str], str]) -> DataError:
+def for_forecast(
+    error: DataError, option: Callable[[str], str], mends: Mapping[str, str] = MappingProxyType({})
+) -> DataError:
     """The same error with a mend that is in the reach of who asks for a forecast.
 
     Args:
         error: as ingest would raise it: its text ends with the mend, after the last semicolon.
         option: what takes the place of `data.delimiter`, `data.decimal` and `data.encoding`, by the last word.
+        mends: by code, those that are others for this asker.
 
     Returns:
         An error that names no key of params.yaml, nor the repairs that were settled with the training.
     """
     text = _SET.sub("", _REPAIR.sub("", str(error).removeprefix(f"[{error.code}] ")))
-    if error.code in _MENDS:
-        text = f"{text.rpartition('; ')[0]}; {_MENDS[error.code]}"
+    if mend := mends.get(error.code) or _MENDS.get(error.code):
+        text = f"{text.rpartition('; ')[0]}; {mend}"
     text = _KEYS.sub(lambda found: _SETTLED[found[1] or found[2]], text)
     return DataError(error.code, _OPTIONS.sub(lambda found: option(found[1]), text))

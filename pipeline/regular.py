@@ -141,10 +141,7 @@ def place_on_grid(rows: Rows, source: Source) -> Placed:
         why = _clock_changes(rows, source) or _suggestion(rows, source)
         return source.moment(rows, off[0]), f"does not fit data.freq {source.columns.freq!r}{why}"
 
-    if 2 * len(off) >= len(on):
-        where, what = first()
-        raise failure("freq-mismatch", where, f"{what} (the first of {len(off):,} in {len(on):,} rows)")
-    source.ledger.settle("freq-mismatch", rows.series[off], first=first)
+    source.ledger.settle("freq-mismatch", rows.series[off], first=first, among=len(on))
     return Placed(rows.where(on), grid, ordinals[on], phases[on])
 
 
@@ -207,7 +204,7 @@ def _settle_gaps(rows: Rows, starts: NDArray[np.intp], distances: Int64s, source
     source.ledger.settle("gap", rows.series[before], first=lambda: describe(before[0]), amounts=absent)
 
 
-def choose_series(rows: Rows, source: Source, late: Int64s, *, min_history: int) -> Rows:
+def choose_series(rows: Rows, source: Source, late: Int64s, *, min_history: int, keep_unobserved: bool = False) -> Rows:
     """Settles series that say too little, and leaves out those that the policies drop.
 
     Args:
@@ -215,12 +212,13 @@ def choose_series(rows: Rows, source: Source, late: Int64s, *, min_history: int)
         source: the frame they come from.
         late: positions in the frame of the rows after data.end; a series that has some is not missed.
         min_history: steps that a series has at least, from its first value to its last.
+        keep_unobserved: whether series without a value stay, whatever the policy.
 
     Returns:
         The rows of the series that stay.
 
     Raises:
-        DataError: `series-unobserved`, `series-short`, `series-constant`; `panel-empty`.
+        DataError: `series-unusable`, `series-unobserved`, `series-short`, `series-constant`; `panel-empty`.
     """
     _settle_lost(rows, source, late)
     starts = _starts(rows.series)
@@ -241,7 +239,7 @@ def choose_series(rows: Rows, source: Source, late: Int64s, *, min_history: int)
 
     too_short = "the series has {steps:,} steps from its first value to its last, data.min_history is {wanted:,}"
     dropped = (
-        drops("series-unobserved", unobserved, "the series has no values")
+        drops("series-unobserved", unobserved & (not keep_unobserved), "the series has no values")
         | drops("series-short", short, too_short)
         | drops("series-constant", constant, "the series is always {value}")
     )
@@ -270,7 +268,7 @@ def _settle_lost(rows: Rows, source: Source, late: Int64s) -> None:
         place = f"{source.provenance.locate(row)}, series {source.ids[found[0]]!r}"
         return place, "no row of the series can be used"
 
-    source.ledger.settle("series-unobserved", found, first=first)
+    source.ledger.settle("series-unusable", found, first=first)
 
 
 def _starts(series: Int32s) -> NDArray[np.intp]:

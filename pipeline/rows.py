@@ -226,8 +226,7 @@ def times_of(source: Source) -> Times:
     )
     unreadable = times.state == UNREADABLE
     _settle_times(source, "time-null", times.state == NULL, "no timestamp")
-    _check_readable(source, unreadable)
-    _settle_times(source, "time-unparseable", unreadable, "no readable timestamp")
+    _settle_times(source, "time-unparseable", unreadable, "no readable timestamp", among=len(unreadable))
     _check_zones(source, times)
     for state, happens in ((SKIPPED, "skips"), (REPEATED, "repeats")):
         what = f"a local time that a clock change in {source.columns.timezone} {happens}"
@@ -248,23 +247,15 @@ def _on_own_clocks(times: Times, source: Source) -> Times:
     return times.on_clock(usual[source.series[:, 0]], frequency=source.frequency, timezone=source.columns.timezone)
 
 
-def _settle_times(source: Source, code: str, wrong: Bools, what: str) -> None:
+def _settle_times(source: Source, code: str, wrong: Bools, what: str, *, among: int | None = None) -> None:
     found, column = np.flatnonzero(wrong), source.layout.time
     source.ledger.settle(
         code,
         source.series[found].reshape(-1),
         first=lambda: (source.cell(found[0], column), f"{what}. {source.value(found[0], column)}"),
         count=len(found),
+        among=among,
     )
-
-
-def _check_readable(source: Source, unreadable: Bools) -> None:
-    """Refuses times that half of the rows do not have: that is another format, and no matter of dropping rows."""
-    found, column = np.flatnonzero(unreadable), source.layout.time
-    if 2 * len(found) >= len(unreadable) > 1:
-        told = f"no readable timestamp. {source.value(found[0], column)}"
-        count = f"{such(len(found))} in {len(unreadable):,} rows"
-        raise failure("time-unparseable", source.cell(found[0], column), f"{told} ({count})")
 
 
 def _check_zones(source: Source, times: Times) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class Panel:
     audit: dict[str, Any]
     statics: pd.DataFrame
 
+    def without(self, ids: Collection[str]) -> Panel:
+        """The other series alone; the audit stays that of all."""
+        frame, statics = (one[~one["unique_id"].isin(ids)].reset_index(drop=True) for one in (self.frame, self.statics))
+        return replace(self, frame=frame, statics=statics)
+
 
 def build_panel(
     frame: pd.DataFrame,
@@ -54,6 +60,7 @@ def build_panel(
     end: str | int | None,
     whole: bool = True,
     most_steps: int | None = None,
+    keep_unobserved: bool = False,
 ) -> Panel:
     """Checks raw rows, repairs what the policies allow, and puts each series on its regular grid.
 
@@ -70,6 +77,7 @@ def build_panel(
         whole: whether this is all of the data. In a part of it, as is brought for a forecast, a series may happen to
             have no two rows one step apart.
         most_steps: of all series together, those in gaps included; None for any number.
+        keep_unobserved: whether series without a value stay, whatever `repair.short` says.
 
     Returns:
         The panel, with an audit of every repair.
@@ -82,7 +90,7 @@ def build_panel(
     placed = place_on_grid(rows, source)
     counts = {"read": source.series.size, "after_end": source.series[late].size, "used": len(placed.rows.ds)}
     rows = fill_grid(placed, source, whole=whole, most_steps=most_steps)
-    rows = choose_series(rows, source, late, min_history=min_history)
+    rows = choose_series(rows, source, late, min_history=min_history, keep_unobserved=keep_unobserved)
     steps = covariates.of_rows(rows)
     audit = {
         "columns": columns.to_json(),

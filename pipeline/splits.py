@@ -63,7 +63,7 @@ def save_windows(
         known: covariates; None for none.
 
     Raises:
-        GatecastError: a split has no window.
+        GatecastError: a split has no window, or the training part never changes.
     """
     positions = [split_positions(len(values), params) for values in series]
     fit_lengths = [max(len(values) - params.test_size, 0) for values in series]
@@ -90,10 +90,17 @@ def save_windows(
             )
     train_lengths = [max(length - params.val_size, 0) for length in fit_lengths]
     train_parts = [values[:length] for values, length in zip(series, train_lengths, strict=True)]
-    shape: dict[str, Any] = {"context_length": params.context_length, "horizon": params.horizon}
-    known = known or Known()
     places = np.searchsorted(starts_of(np.array(fit_lengths)), splits["training"], side="right") - 1
     trained = np.unique(places).tolist()
+    train_scales = loss_scales(train_parts, season_length)
+    if not train_scales[trained].any():
+        raise GatecastError(
+            f"the values before the validation part never change in any of the {len(trained)} series with training "
+            f"windows, so that nothing can be learnt from them; make window.val_size {params.val_size} and test_size "
+            f"{params.test_size} smaller, or leave the flat beginning out of the data"
+        )
+    shape: dict[str, Any] = {"context_length": params.context_length, "horizon": params.horizon}
+    known = known or Known()
     shape["covariates"] = describe(known, train_lengths, ids, trained)
     fit_times = [t[:n] for t, n in zip(times, fit_lengths, strict=True)]
     refit = [first_targets_from_end(max(params.min_context, 1), n - params.horizon, params.stride) for n in fit_lengths]
@@ -118,13 +125,19 @@ def save_windows(
             season_length,
             max(train_lengths),
         )
+    if season_length > params.context_length:
+        log.warning(
+            "window: evaluate.season_length %s is longer than window.context_length %s, so that the seasonal naive "
+            "and drift forecasts go without a season: beating them is no proof against the season before",
+            season_length,
+            params.context_length,
+        )
     with replacing(folder / "fit") as out:
         _write_part(out, ids, fit_values, times=fit_times, meta={**meta, **shape}, known=known.cut(fit_lengths))
         np.save(out / "train_lengths.npy", np.array(train_lengths, np.int64))
-        scales = loss_scales(train_parts, season_length)
-        np.save(out / "loss_scale.npy", scales)
+        np.save(out / "loss_scale.npy", train_scales)
         # A series that is younger than the validation part, or was constant before it, has its unit from later.
-        scales = np.where(scales > 0, scales, loss_scales(fit_values, season_length))
+        scales = np.where(train_scales > 0, train_scales, loss_scales(fit_values, season_length))
         np.save(out / "refit_scale.npy", scales)
         np.save(out / "train.npy", splits["training"])
         np.save(out / "val.npy", splits["validation"])

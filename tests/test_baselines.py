@@ -231,7 +231,7 @@ def test_intervals_cover_what_they_claim_where_they_were_fitted() -> None:
     fit, test = window(random_series(np.random.default_rng(5), count=4), WINDOW.model_copy(update={"val_size": 40}))
     found = evaluate(fit, test)
     for name in ("seasonal_naive", "seasonal_drift", "ridge"):
-        assert found.metrics["validation"][name]["coverage_80"] == pytest.approx(0.8, abs=0.05)
+        assert found.details["validation"][name]["coverage_80"] == pytest.approx(0.8, abs=0.05)
 
 
 def test_targets_of_the_test_part_never_change_a_forecast() -> None:
@@ -245,15 +245,16 @@ def test_targets_of_the_test_part_never_change_a_forecast() -> None:
     assert rows.sum() > 50
     pd.testing.assert_frame_equal(after.forecasts.loc[rows, models], before.forecasts.loc[rows, models])
     assert after.metrics["seasonal_naive"]["mae"] > before.metrics["seasonal_naive"]["mae"]
-    assert after.metrics["validation"] == before.metrics["validation"]
+    assert after.details["validation"] == before.details["validation"]
 
 
 def test_baselines_are_evaluated_side_by_side() -> None:
     fit, test = window(random_series(np.random.default_rng(7)))
     found = evaluate(fit, test)
     names = ["seasonal_naive", "seasonal_drift", "ridge"]
-    assert list(found.metrics) == [*names, "validation", "ridge_alpha", "n_series", "n_cutoffs", "n_windows"]
-    assert found.metrics["ridge_alpha"] in ALPHAS
+    assert list(found.metrics) == list(found.details["validation"]) == names
+    assert found.details["ridge_alpha"] in ALPHAS
+    assert found.details["n_windows"] == len(test.windows)
     assert [name for name in found.forecasts.columns[4:] if "-" not in name] == names
     assert list(found.steps["forecast"].unique()) == list(found.series["forecast"].unique()) == names
     naive = found.forecasts["seasonal_naive"].to_numpy().reshape(-1, test.windows.horizon)
@@ -304,8 +305,9 @@ def test_the_stage_writes_the_same_bytes_each_time(tmp_path: Path, monkeypatch: 
         found.add(sha256_of(Path("models")))
         files = sorted(path.name for path in Path("models/evaluation").iterdir())
         assert files == [
-            *("baselines-horizon.parquet", "baselines-losses.parquet", "baselines-series.csv", "baselines-steps.csv"),
-            *("baselines.json", "baselines.parquet"),
+            *("baselines-details.json", "baselines-horizon.parquet", "baselines-losses.parquet"),
+            *("baselines-series.csv", "baselines-steps.csv", "baselines.parquet"),
+            *("ridge.json", "seasonal_drift.json", "seasonal_naive.json"),
         ]
         assert sorted(path.name for path in Path("models/trained").iterdir()) == ["ridge"]
     assert len(found) == 1

@@ -129,6 +129,24 @@ def test_nixtlas_columns_are_read_too(project: Path) -> None:
     assert (project / "out.csv").read_bytes() == (project / "expected.csv").read_bytes()
 
 
+def test_series_that_have_ended_are_skipped_where_that_is_asked_for(project: Path) -> None:
+    history = pd.read_csv("history.csv")
+    history.loc[history["meter"].eq("a") & (history.groupby("meter").cumcount() >= 30 - C), "load"] = np.nan
+    history.to_csv("ended.csv", index=False)
+    refused = run("forecast", "ended.csv", "forecast.csv")
+    assert_one_line(refused, "series 'a' at ", f"the {C} steps up", "out with --skip-empty")
+    result = run("forecast", "ended.csv", "forecast.csv", "--skip-empty")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == "ended.csv: 1 series without a value in what the forecast sees are left out: 'a'\n"
+    assert result.stdout == f"forecast.csv: 1 series, {H} steps each, by gru\n"
+    expected = Forecaster.load("models/trained/gru").forecast(history[history["meter"] == "b"])
+    written = pd.read_csv("forecast.csv", parse_dates=["ds", "cutoff"])
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_exact=True)
+    history[history["meter"] == "a"].to_csv("ended.csv", index=False)
+    assert "--skip-empty" not in run("forecast", "ended.csv", "other.csv", "--skip-empty").stderr
+    assert not Path("other.csv").exists()
+
+
 def test_best_needs_a_comparison(project: Path) -> None:
     verdict = project / "models/comparison/verdict.json"
     for content in ("", "[]", "{}"):
@@ -274,6 +292,17 @@ def test_covariates_known_ahead_come_from_a_file_of_their_own(shops: Path) -> No
     future.assign(open=~future["open"]).to_csv("other.csv", index=False)
     assert run("forecast", "history.csv", "other-out.csv", "--future", "other.csv").exit_code == 0
     assert (shops / "other-out.csv").read_bytes() != (shops / "out.csv").read_bytes()
+
+
+def test_a_series_that_is_skipped_needs_no_future(shops: Path) -> None:
+    history, future = pd.read_csv("history.csv"), pd.read_csv("future.csv")
+    history.loc[history["meter"] == "b", "load"] = np.nan
+    history.to_csv("ended.csv", index=False)
+    future[future["meter"] == "a"].to_csv("of_a.csv", index=False)
+    assert run("forecast", "ended.csv", "out.csv", "--future", "of_a.csv", "--skip-empty").exit_code == 0
+    expected = Forecaster.load("models/trained/gru").forecast(history[history["meter"] == "a"], future=future)
+    written = pd.read_csv("out.csv", parse_dates=["ds", "cutoff"])
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_exact=True)
 
 
 @pytest.mark.parametrize("ending", [".csv.gz", ".csv.zst", ".parquet"])

@@ -56,14 +56,14 @@ def write_cell(
 ) -> None:
     """What the stages before leave of a cell; its networks are .1 worse than the ensemble, and .1 per seed."""
     per_seed = {str(seed): figures(test + 0.1 * number) for number, seed in enumerate(seeds, start=1)}
-    metrics = {
-        **figures(test),
-        "per_seed": per_seed,
+    networks = [{"seed": int(seed), **found} for seed, found in per_seed.items()]
+    write_json({**figures(test), "per_seed": networks}, models / "evaluation" / f"{cell}.json")
+    details = {
         "seeds_mean": figures(float(np.mean([entry["mase"] for entry in per_seed.values()]))),
         "seeds_sd": figures(0.05),
         **{"n_series": 2, "n_cutoffs": 16, "n_windows": 32},
     }
-    write_json(metrics, models / "evaluation" / f"{cell}.json")
+    write_json(details, models / "evaluation" / f"{cell}-details.json")
     lines = {"ensemble": test, **{seed: entry["mase"] for seed, entry in per_seed.items()}}
     steps = [(name, step, mase * step) for name, mase in lines.items() for step in (1, 2, 3)]
     write_steps(models / "evaluation" / f"{cell}-steps.csv", steps)
@@ -132,9 +132,10 @@ def write_models(models: Path) -> Path:
     write_cell(models, "lstm", validation=0.5, test=0.6)
     write_cell(models, "gru", validation=0.55, test=0.48)
     errors = {"seasonal_naive": (1.4, 1.3), "seasonal_drift": (0.7, 0.55), "ridge": (0.52, 0.5)}
-    metrics = {name: figures(test) for name, (_, test) in errors.items()}
-    metrics["validation"] = {name: figures(validation) for name, (validation, _) in errors.items()}
-    write_json({**metrics, "ridge_alpha": 1.0}, models / "evaluation" / "baselines.json")
+    for name, (_, test) in errors.items():
+        write_json(figures(test), models / "evaluation" / f"{name}.json")
+    validation = {name: figures(found) for name, (found, _) in errors.items()}
+    write_json({"validation": validation, "ridge_alpha": 1.0}, models / "evaluation" / "baselines-details.json")
     write_losses(models / "evaluation", "baselines", {name: test for name, (_, test) in errors.items()})
     steps = [(name, step, test * step) for name, (_, test) in errors.items() for step in (1, 2, 3)]
     write_steps(models / "evaluation" / "baselines-steps.csv", steps)
@@ -289,7 +290,8 @@ def test_the_closing_line_names_the_best_cell_and_the_best_baseline(models: Path
 @pytest.mark.parametrize(
     "missing",
     [
-        *("evaluation/gru.json", "evaluation/gru-steps.csv", "evaluation/baselines.json"),
+        *("evaluation/gru.json", "evaluation/gru-details.json", "evaluation/gru-steps.csv", "evaluation/ridge.json"),
+        "evaluation/baselines-details.json",
         *("evaluation/baselines-steps.csv", "tuned/gru.json", "trained/gru/forecaster.json"),
         *("trained/gru/validation.json", "evaluation/gru-losses.parquet", "evaluation/gru-horizon.parquet"),
         "evaluation/baselines-losses.parquet",
@@ -303,8 +305,11 @@ def test_a_missing_file_is_named(models: Path, missing: str) -> None:
 
 def test_a_metric_that_is_undefined_on_validation_cannot_decide(models: Path) -> None:
     write_cell(models, "gru", validation=None, test=0.5)
-    with pytest.raises(GatecastError, match=r"compare\.metric: gru has no mase.*set it to mae"):
+    with pytest.raises(GatecastError, match=r"compare\.metric: gru has no mase.*season_length apart.*set it to mae"):
         load(models)
+    write_json({**figures(0.5), "scaled_crps": None}, models / "trained" / "gru" / "validation.json")
+    with pytest.raises(GatecastError, match=r"gru has no scaled_crps.*all values there are 0\).*set it to mae"):
+        load(models, metric="scaled_crps")
     assert load(models, metric="mae").ranked
 
 
@@ -373,7 +378,8 @@ def test_the_readme_shows_cells_before_baselines_with_their_committed_figures(mo
     gru, ridge = table.splitlines()[3], table.splitlines()[6]
     assert [field.strip() for field in gru.split("|")[2:-1]] == ["0.480", "0.630 ± 0.050", "1.920", "0.04800", "79.0 %"]
     assert [field.strip() for field in ridge.split("|")[2:-1]] == ["0.500", "-", "2.000", "0.05000", "79.0 %"]
-    assert render_results({name: files[name] for name in ("gru",)}).count("\n") == 3
+    left_over = {name: found for name, found in files.items() if name != "lstm-details"}
+    assert "lstm" not in render_results(left_over)
 
 
 def test_the_readme_changes_between_its_markers_alone(models: Path, tmp_path: Path) -> None:

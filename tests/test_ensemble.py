@@ -80,6 +80,8 @@ def windows_of(cutoffs: list[int], *, horizon: int, step: int = 1) -> Windows:
         ([8], 2, 1, [0, 0, 1, 1, 2, 2, 3, 3]),
         ([8], 3, 1, [0] * 8),  # too short to leave a part of it out
         ([4], 9, 9, [0, 1, 2, 3]),
+        ([9], 14, 5, [0, 0, 0, 1, 1, 2, 2, 3, 3]),  # of four horizons, whose last step no window reaches
+        ([8], 14, 5, [0] * 8),
         ([5], 1, 1, [0, 0, 1, 2, 3]),  # no block is empty, and none is interrupted
         ([1, 1, 1, 1, 1], 2, 1, [0, 1, 2, 3, 0]),  # of many short series every fourth
         ([3, 2, 8], 2, 1, [0, 0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3]),

@@ -99,32 +99,34 @@ def test_a_copy_head_shows_what_it_copies_counted_from_the_cutoff() -> None:
 
 def test_the_ensemble_is_at_the_top_and_every_network_beside_it() -> None:
     test = small_test()
-    found, predicted = evaluate(test).metrics, predict(test)
+    evaluation, predicted = evaluate(test), predict(test)
+    found, before = evaluation.metrics["gru"], evaluation.details["uncalibrated"]
+    assert list(found) == [*FIGURES, "per_seed"]
     assert {name: found[name] for name in FIGURES} == pytest.approx(overall_of(test, predicted["forecast"]))
     uncalibrated = overall_of(test, predicted["uncalibrated"])
-    assert list(found["uncalibrated"]) == ["scaled_crps", "coverage_80", "width_80"]
-    assert found["uncalibrated"] == pytest.approx({name: uncalibrated[name] for name in found["uncalibrated"]})
-    assert list(found["per_seed"]) == ["11", "12", "13"]
-    for place, seed in enumerate(found["per_seed"]):
-        assert found["per_seed"][seed] == pytest.approx(overall_of(test, predicted["members"][place]))
+    assert list(before) == ["scaled_crps", "coverage_80", "width_80"]
+    assert before == pytest.approx({name: uncalibrated[name] for name in before})
+    assert [network["seed"] for network in found["per_seed"]] == [11, 12, 13]
+    for network, member in zip(found["per_seed"], predicted["members"], strict=True):
+        assert network == pytest.approx({"seed": network["seed"], **overall_of(test, member)})
 
 
 def test_seeds_are_summed_up_by_mean_and_sample_standard_deviation() -> None:
-    found = evaluate(small_test()).metrics
+    found = evaluate(small_test())
     for name in FIGURES:
-        values = [scores[name] for scores in found["per_seed"].values()]
-        assert found["seeds_mean"][name] == pytest.approx(np.mean(values))
-        assert found["seeds_sd"][name] == pytest.approx(np.std(values, ddof=1), abs=1e-7)
+        values = [network[name] for network in found.metrics["gru"]["per_seed"]]
+        assert found.details["seeds_mean"][name] == pytest.approx(np.mean(values))
+        assert found.details["seeds_sd"][name] == pytest.approx(np.std(values, ddof=1), abs=1e-7)
 
 
 def test_the_spread_of_a_single_seed_is_not_known() -> None:
-    found = evaluate(small_test(), meta={"seeds": [3]}).metrics
+    found = evaluate(small_test(), meta={"seeds": [3]}).details
     assert set(found["seeds_sd"].values()) == {None}
 
 
 def test_what_the_figures_rest_on_is_counted() -> None:
     test = small_test()
-    found = evaluate(test).metrics
+    found = evaluate(test).details
     by_series = [list(test.windows.series).count(series) for series in range(3)]
     assert (found["n_series"], found["n_cutoffs"], found["n_windows"]) == (3, max(by_series), len(test.windows))
 
@@ -137,8 +139,9 @@ def test_series_that_end_at_different_times_have_no_more_cutoffs_than_one_of_the
 
 
 def test_metrics_are_plain_json() -> None:
-    found = evaluate(small_test()).metrics
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    evaluation = evaluate(small_test())
+    for found in (evaluation.metrics, evaluation.details):
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_a_step_has_the_ensemble_and_every_seed() -> None:
@@ -249,15 +252,16 @@ def test_the_same_evaluation_is_the_same_bytes(tmp_path: Path) -> None:
         save_evaluation(evaluate(test), tmp_path / folder, name="gru")
     assert sha256_of(tmp_path / "first") == sha256_of(tmp_path / "second")
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
-        *("gru-copy.csv", "gru-horizon.parquet", "gru-losses.parquet", "gru-series.csv", "gru-steps.csv"),
-        *("gru.json", "gru.parquet"),
+        *("gru-copy.csv", "gru-details.json", "gru-horizon.parquet", "gru-losses.parquet", "gru-series.csv"),
+        *("gru-steps.csv", "gru.json", "gru.parquet"),
     ]
 
 
 def test_undefined_figures_are_null_and_empty_fields(tmp_path: Path) -> None:
     save_evaluation(evaluate(replace(small_test(), history=[np.zeros(0)] * 3)), tmp_path, name="gru")
-    metrics = read_json(tmp_path / "gru.json")
-    assert metrics["mase"] is metrics["seeds_mean"]["mase"] is metrics["per_seed"]["11"]["mase"] is None
+    metrics, details = read_json(tmp_path / "gru.json"), read_json(tmp_path / "gru-details.json")
+    assert metrics["mase"] is details["seeds_mean"]["mase"] is metrics["per_seed"][0]["mase"] is None
+    assert details["series_without_scale"] == 3
     assert metrics["mae"] > 0
     assert pd.read_csv(tmp_path / "gru-steps.csv")["mase"].isna().all()
 
@@ -281,4 +285,4 @@ def test_the_stage_evaluates_the_bundle_of_the_cell_named(tmp_path: Path, monkey
     stage.main("lstm")
     assert loaded == [Path("models/trained/lstm")]
     assert "lstm-lo-95" in pd.read_parquet("models/evaluation/lstm.parquet")
-    assert read_json(Path("models/evaluation/lstm.json"))["n_series"] == 3
+    assert read_json(Path("models/evaluation/lstm-details.json"))["n_series"] == 3

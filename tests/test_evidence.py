@@ -62,7 +62,7 @@ def test_cutoffs_that_each_hold_a_few_series_of_their_own_do_not_follow_each_oth
     design = design_of(days)
     assert len(set(chain(*days))) > 7 * 7  # so many different moments would be enough
     assert (design.kind, design.n_cutoffs, design.horizons_worth) == (None, 3, 0)
-    assert "no cutoff is shared by more than half of them" in str(design.too_little)
+    assert "or lack values, so that no cutoff is shared by more than half of them" in str(design.too_little)
     assert "compare.independent_series: true" in str(design.too_little)
     assert replace(design, independent_series=True).kind == "over_series"
 

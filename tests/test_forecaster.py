@@ -354,6 +354,22 @@ class TestForecast:
         assert caught.value.code == "context-empty"
         assert "(1 such series of 2)" in str(caught.value)
 
+    def test_series_without_values_are_skipped_where_that_is_asked_for(self) -> None:
+        history = history_of({"a": 30, "b": 60, "c": 30, "d": 30})
+        steps = history.groupby("unique_id").cumcount()
+        history.loc[history["unique_id"].eq("b") & (steps >= 60 - C), "y"] = np.nan  # has ended
+        history.loc[history["unique_id"].eq("d"), "y"] = np.nan  # never began
+        shuffled = history.sample(frac=1.0, random_state=0)
+        expected = FORECASTER.forecast(history[history["unique_id"].isin(["a", "c"])])
+        pd.testing.assert_frame_equal(FORECASTER.forecast(shuffled, skip_empty=True), expected)
+        assert FORECASTER.prepare(shuffled, skip_empty=True).left_out == ["b", "d"]
+        assert FORECASTER.prepare(history_of({"a": 30}), skip_empty=True).left_out == []
+        for ids in (["b", "d"], ["d"]):
+            told = rf"series '{ids[0]}' .*\({len(ids)} such series of {len(ids)}\); bring values$"
+            with pytest.raises(DataError, match=told) as caught:
+                FORECASTER.forecast(history[history["unique_id"].isin(ids)], skip_empty=True)
+            assert caught.value.code == "context-empty"
+
     def test_a_series_without_any_value_is_never_left_out_silently(self) -> None:
         forecaster = forecaster_of(repair=REPAIR.model_copy(update={"short": "drop"}))
         history = history_of({"a": 30, "b": 30})
@@ -373,7 +389,9 @@ class TestForecast:
         history.loc[history["unique_id"] == "b", "ds"] = "soon"
         with pytest.raises(DataError, match=r"series 'b': no row of the series can be used") as caught:
             forecaster.forecast(history)
-        assert caught.value.code == "series-unobserved"
+        assert caught.value.code == "series-unusable"
+        with pytest.raises(DataError, match=r"series 'b': no row of the series can be used"):
+            forecaster.forecast(history, skip_empty=True)
 
     def test_one_step_of_history_is_enough(self) -> None:
         frame = FORECASTER.forecast(pd.DataFrame({"ds": ["2024-01-01"], "y": [7.5], "unique_id": ["a"]}))

@@ -220,9 +220,10 @@ def test_what_the_training_part_does_not_tell_is_said() -> None:
     values = [np.column_stack([flag, late, np.full(9, 2.0), np.arange(9.0)])]
     known = Known(("flag", "late", "same", "counts"), (), values, {}, {"size": np.array([np.nan, 3.0])})
     told = list(say_nothing(known, [8], [0]))
-    assert [words.partition(" ")[0] for words in told] == ["'flag'", "'late'", "'size'"]
+    assert [words.partition(" ")[0] for words in told] == ["'flag'", "'late'", "'same'", "'size'"]
     assert told[0].startswith("'flag' is 1 wherever the training part has it")
     assert told[1].startswith("'late' has no value in the training part")
+    assert told[2].startswith("'same' is 2 all through the training part")
 
 
 @given(st.floats(-1e6, 1e6), st.integers(1, 400))

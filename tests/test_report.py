@@ -3,12 +3,15 @@ from __future__ import annotations
 import html
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
+import report_models
 from hypothesis import given
 from hypothesis import strategies as st
 from report_models import HOSTILE, SEEDS, write_comparison, write_project, write_ranks
@@ -16,7 +19,7 @@ from report_models import HOSTILE, SEEDS, write_comparison, write_project, write
 from pipeline.params import load_params
 from pipeline.report import verdict as verdict_part
 from pipeline.report.building import build_report, save_report
-from pipeline.report.charts import dark_shades, label, place_evenly, shade
+from pipeline.report.charts import INK, add_line, dark_shades, label, place_evenly, shade
 from pipeline.report.evidence import results_table
 from pipeline.report.intervals import autocorrelation, mean_autocorrelation, observed_shares
 from pipeline.report.page import render_page
@@ -38,6 +41,7 @@ from pipeline.report.sources import Sources
 from pipeline.stages import report as stage
 from pipeline.storage import read_json, write_json
 from pipeline.timestamps import to_user_time
+from pipeline.windows import Floats, Windows
 
 CELLS = {"two": ("lstm", "gru"), "three": ("lstm", "gru", "rnn"), "single": ("gru",)}
 VIEWS = {"two": ("equal_parameters", "point_wise"), "three": ("equal_parameters",), "single": ()}
@@ -119,9 +123,9 @@ def test_the_report_says_that_intervals_are_the_networks_own_where_nothing_was_a
 
 def test_the_report_of_a_single_seed_claims_no_spread(sources: Sources) -> None:
     for cell in CELLS["two"]:
-        path = sources.models / "evaluation" / f"{cell}.json"
-        metrics = read_json(path)
-        write_json({**metrics, "seeds_sd": dict.fromkeys(metrics["seeds_sd"])}, path)
+        path = sources.models / "evaluation" / f"{cell}-details.json"
+        details = read_json(path)
+        write_json({**details, "seeds_sd": dict.fromkeys(details["seeds_sd"])}, path)
     path = sources.models / "comparison" / "verdict.json"
     write_json({**read_json(path), "seeds": [11], "kind": "over_time"}, path)
     report = build_report(sources)
@@ -424,6 +428,60 @@ def test_a_single_cell_and_a_single_series_have_nothing_to_be_set_against(
         path = sources.models / "evaluation" / f"{cell}-series.csv"
         pd.read_csv(path).head(1).to_csv(path, index=False)
     assert "a single series" in texts_of(build_report(sources))["series"]
+
+
+def test_a_metric_that_is_defined_nowhere_on_the_test_part_is_told_as_that(sources: Sources) -> None:
+    for cell in sources.cells:
+        path = sources.models / "evaluation" / f"{cell}-series.csv"
+        pd.read_csv(path).assign(mase=np.nan).to_csv(path, index=False)
+        path = sources.models / "evaluation" / f"{cell}-losses.parquet"
+        pd.read_parquet(path).assign(mase=np.nan).to_parquet(path)
+    texts = texts_of(build_report(sources))
+    assert "MASE is defined for no window of the test part" in texts["forecasts"]
+    assert "MASE is known of no series" in texts["series"]
+    assert "missing" not in texts["forecasts"]
+
+
+def test_a_forecast_of_one_step_is_a_dot_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_models, "HORIZON", 1)
+    charts = section_of(build_report(write_project(tmp_path)), "forecasts").parts
+    assert len(charts) == 3
+    for chart in charts:
+        assert isinstance(chart, Chart)
+        drawn = {trace.name: trace for trace in chart.figure.data}
+        for cell in ("LSTM", "GRU"):
+            assert (drawn[cell].mode, list(drawn[cell].marker.size)) == ("lines+markers", [6])
+            assert drawn[cell].error_y.array[0] > 0
+            assert drawn[cell].error_y.arrayminus[0] > 0
+        assert drawn["actual"].mode == "lines"
+
+
+def test_where_the_median_alone_is_forecast_nothing_is_said_of_intervals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Median(report_models.Oracle):
+        def predict_windows(self, windows: Windows, *, outputs: Sequence[str]) -> dict[str, Floats]:
+            found = super().predict_windows(windows, outputs=outputs)
+            return {name: v if name == "copy_weights" else v[..., 2:3] for name, v in found.items()}
+
+    monkeypatch.setattr(report_models, "QUANTILES", (0.5,))
+    monkeypatch.setattr(report_models, "Oracle", lambda cell: Median(cell, quantiles=(0.5,)))
+    report = build_report(write_project(tmp_path))
+    lead = section_of(report, "calibration").lead
+    assert lead.startswith("The median alone is forecast (quantiles), so there are no intervals: half")
+    assert "correction" not in lead
+    for chart in section_of(report, "forecasts").parts:
+        assert isinstance(chart, Chart)
+        assert "medians; there are no intervals." in chart.caption
+
+
+def test_a_point_without_a_neighbour_is_a_dot() -> None:
+    chart = go.Figure()
+    add_line(chart, list(range(6)), [1.0, np.nan, 2.0, np.nan, 3.0, 4.0], name="a", colour=INK)
+    add_line(chart, list(range(3)), [1.0, 2.0, np.nan], name="b", colour=INK)
+    broken, whole = chart.data
+    assert (broken.mode, list(broken.marker.size)) == ("lines+markers", [6, 0, 6, 0, 0, 0])
+    assert (whole.mode, whole.marker.size) == ("lines", None)
 
 
 def test_copied_weights_are_shown_only_where_there_are_some(sources: Sources) -> None:

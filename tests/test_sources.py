@@ -424,6 +424,13 @@ FAILURES: list[tuple[str, Any, str, dict[str, Any], list[str]]] = [
     ("gap", GOOD + "2024-01-07,7\n", "load.csv", {}, ["line 5", "before 2024-01-07 00:00:00: 2", "gaps: missing"]),
     ("gap-huge", GOOD + "9999-12-31,7\n", "load.csv", {"repair": {"gaps": "missing"}}, ["line 5", "before 9999-12-31"]),
     ("series-unobserved", "t,v\n2024-01-01,\n2024-01-02,NA\n", "load.csv", {}, ["line 2, series 'v'", "short: drop"]),
+    (
+        "series-unusable",
+        "k,t,v\na,2024-01-01,1\na,2024-01-02,2\nb,soon,3\n",
+        "load.csv",
+        {"id_col": "k", "repair": {"bad_time": "drop"}},
+        ["line 4, series 'b'", "no row of the series can be used", "mend its timestamps", "short: drop"],
+    ),
     ("series-short", GOOD, "load.csv", {"min_history": 5}, ["line 2, series 'v'", "4 steps", "is 5", "short: drop"]),
     (
         "series-constant",
@@ -627,12 +634,12 @@ def test_a_series_whose_rows_are_all_dropped_is_missed(
 ) -> None:
     stamps = pd.date_range("2024-01-01", periods=5, freq=freq)
     path = write(tmp_path, "k,t,v\n" + "".join(f"a,{stamp},{stamp.day + stamp.month}\n" for stamp in stamps) + rows)
-    with pytest.raises(DataError, match=r"\[series-unobserved\] .*line 7, series 'b': no row .*short: drop") as caught:
+    with pytest.raises(DataError, match=r"\[series-unusable\] .*line 7, series 'b': no row .*short: drop") as caught:
         ingest(params(path, id_col="k", freq=freq, repair={policy: "drop"}))
     assert "\n" not in str(caught.value)
     panel = ingest(params(path, id_col="k", freq=freq, repair={policy: "drop", "short": "drop"}))
     assert panel.audit["series"] == {"read": 2, "used": 1}
-    assert panel.audit["per_series"]["b"]["repairs"] == {code: 2, "series-unobserved": 1}
+    assert panel.audit["per_series"]["b"]["repairs"] == {code: 2, "series-unusable": 1}
 
 
 @pytest.mark.parametrize("policy", ["error", "drop"])
@@ -645,6 +652,13 @@ def test_times_that_half_of_the_rows_do_not_have_are_another_format_and_not_drop
         ingest(params(path, time_format="%d/%m/%Y", repair={"bad_time": policy}))
     assert caught.value.code == "time-unparseable"
     assert "bad_time" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("freq", "time"), [("D", "soon"), ("MS", "2024-01-15")])
+def test_a_single_row_without_a_usable_time_is_not_dropped(tmp_path: Path, freq: str, time: str) -> None:
+    path = write(tmp_path, f"t,v\n{time},1\n")
+    with pytest.raises(DataError, match=r"line 2, .*\(the only one in 1 row\); mend [^,]*(, set data\.time_format|$)"):
+        ingest(params(path, freq=freq, repair={"bad_time": "drop", "off_grid": "drop"}))
 
 
 @pytest.mark.parametrize("policy", ["error", "missing"])

@@ -199,6 +199,23 @@ def test_a_season_as_long_as_the_training_part_is_told(
     assert ("MASE and RMSSE are undefined there" in caplog.text) == told
 
 
+@pytest.mark.parametrize(("season", "told"), [(10, False), (11, True)])
+def test_a_season_that_no_context_holds_is_told(
+    season: int, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(numbered(40), SMALL, tmp_path, season_length=season)
+    assert ("drift forecasts go without a season" in caplog.text) == told
+
+
+def test_a_training_part_that_never_changes_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    flat = np.append(np.full(28, 3.0), np.arange(12.0))
+    with pytest.raises(GatecastError, match="never change in any of the 2 series .*val_size 6 and test_size 6"):
+        saved([flat, flat], SMALL, tmp_path)
+    assert not (tmp_path / "fit").exists()
+    saved([flat, *numbered(40)], SMALL, tmp_path)
+    assert load_fit(tmp_path / "fit").loss_scale.tolist()[0] == 0
+
+
 def test_a_series_without_room_for_training_windows_is_still_evaluated(tmp_path: Path) -> None:
     saved(numbered(40, 9), SMALL, tmp_path)
     fit, test = load_fit(tmp_path / "fit"), load_test(tmp_path / "test")

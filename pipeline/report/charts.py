@@ -29,6 +29,7 @@ DARK = {
     BAND: "#46525e",
 }
 DASHES = ("dash", "dot", "dashdot")
+_DOT = 6  # pixels, of a point that no line goes through
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -83,9 +84,13 @@ def new_figure(*, x: str, y: str) -> go.Figure:
 
 
 def add_line(figure: go.Figure, x: Any, y: Any, *, name: str, colour: str, **changes: Any) -> None:
-    """A line; `changes` are fields of the trace, `line` among them."""
+    """A line, with a dot for a point that has no neighbour; `changes` are fields of the trace, `line` among them."""
     line = {"color": colour, "width": 2} | changes.pop("line", {})
-    figure.add_trace(go.Scatter(x=x, y=y, name=label(name), mode="lines", line=line, **changes))
+    seen = np.concatenate([[False], ~pd.isna(np.asarray(y)), [False]])
+    alone = seen[1:-1] & ~seen[:-2] & ~seen[2:]
+    if alone.any():
+        changes |= {"mode": "lines+markers", "marker": {"color": line["color"], "size": np.where(alone, _DOT, 0)}}
+    figure.add_trace(go.Scatter(x=x, y=y, name=label(name), line=line, **({"mode": "lines"} | changes)))
 
 
 def add_band(figure: go.Figure, x: Any, low: Any, high: Any, *, colour: str, opacity: float, **changes: Any) -> None:

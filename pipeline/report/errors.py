@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -25,7 +24,7 @@ from pipeline.report.charts import (
     thinning_note,
 )
 from pipeline.report.parts import Chart, Row, Section, Text, counted, figure, missing, title_of
-from pipeline.report.sources import Json, Sources
+from pipeline.report.sources import Sources
 
 _STEPS = 120  # points of a line at most
 _SERIES = 1500  # points of a scatter at most
@@ -86,6 +85,9 @@ def series_section(sources: Sources) -> Section:
     errors = pd.DataFrame(
         {cell: table[table["forecast"] == "ensemble"].set_index("unique_id")[metric] for cell, table in tables.items()}
     ).dropna()
+    if errors.empty:
+        words = f"{title_of(metric)} is known of no series for every cell, so there is nothing to compare."
+        return Section("series", "Error by series", "", [Text(words)])
     if len(errors) < 2:
         told = ", ".join(f"{title_of(str(cell))} {figure(float(errors[cell].mean()))}" for cell in errors)
         words = f"{title_of(metric)} is known of a single series, so there is no spread over series to show: {told}."
@@ -171,7 +173,7 @@ def seeds_section(sources: Sources) -> Section:
         return Section("seeds", "Spread over seeds", "", [missing("models/evaluation/*.json", "evaluate")])
     chart = new_figure(x=title_of(metric), y="")
     for place, (cell, found) in enumerate(metrics.items()):
-        networks = {seed: own[metric] for seed, own in found["per_seed"].items() if own[metric] is not None}
+        networks = {own["seed"]: own[metric] for own in found["per_seed"] if own[metric] is not None}
         marker = {"color": shade(colour_of(cell), 0.65), "size": 12}
         chart.add_trace(
             go.Scatter(
@@ -201,17 +203,17 @@ def seeds_section(sources: Sources) -> Section:
     chart.update_xaxes(showgrid=True)
     caption = (
         "Round dots are single networks, one for each seed; the diamond is their ensemble. "
-        f"{_spread_words(metrics, metric)}"
+        f"{_spread_words(sources, metric)}"
     )
     return Section("seeds", "Spread over seeds", lead, [Chart("Every network", chart, caption, 64 + 76 * len(metrics))])
 
 
-def _spread_words(metrics: Mapping[str, Json], metric: str) -> str:
+def _spread_words(sources: Sources, metric: str) -> str:
     """How large the spread of each cell is."""
     told = [
         f"{title_of(cell)}: {figure(found['seeds_mean'][metric])}"
         + (f" ± {figure(spread, digits=2)}" if (spread := found["seeds_sd"][metric]) is not None else "")
-        for cell, found in metrics.items()
-        if found.get("seeds_mean", {}).get(metric) is not None
+        for cell, found in sources.of_cells("models/evaluation/{cell}-details.json").items()
+        if found["seeds_mean"][metric] is not None
     ]
     return f"Mean and standard deviation of single networks: {'; '.join(told)}." if told else ""

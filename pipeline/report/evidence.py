@@ -58,7 +58,7 @@ def results_table(table: pd.DataFrame, metric: str) -> Table:
     caption = (
         "Errors on the test part, which nothing was chosen on; lower is better. A cell's row is its ensemble, which is "
         "what is served. MASE is in units of the seasonal naive error over the history, which is not that of the test "
-        "part: compare with the row of the seasonal naive forecast. Scaled CRPS judges the whole forecast distribution."
+        "part: compare with the row of the seasonal naive forecast. Scaled CRPS judges all quantiles of a forecast."
     )
     return Table("All results", header, rows, caption)
 

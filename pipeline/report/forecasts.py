@@ -16,10 +16,11 @@ from pipeline.report.charts import (
     add_line,
     colour_of,
     new_figure,
+    shade,
     thin,
     thinning_note,
 )
-from pipeline.report.parts import Chart, Section, figure, listed, missing, title_of
+from pipeline.report.parts import Chart, Section, Text, figure, listed, missing, title_of
 from pipeline.report.sources import Json, Sources
 from pipeline.timestamps import to_user_time
 
@@ -37,9 +38,14 @@ def forecasts_section(sources: Sources) -> Section:
         "over."
     )
     windows = _chosen(sources, cell)
-    if not windows:
+    if windows is None:
         path = f"models/evaluation/{cell}-losses.parquet"
         return Section("forecasts", "Forecasts", "", [missing(f"{path} or its forecasts", f"evaluate@{cell}")])
+    if not windows:
+        words = (
+            f"{title_of(sources.metric)} is defined for no window of the test part, so none is the best or the worst."
+        )
+        return Section("forecasts", "Forecasts", "", [Text(words)])
     columns = (sources.json("data/series/audit.json") or {}).get("columns") or {}
     charts = [_chart(sources, name, columns, **window) for name, window in windows.items()]
     return Section("forecasts", "Forecasts", lead, charts)
@@ -55,13 +61,13 @@ def _chooser(sources: Sources, cell: str) -> str:
     return f"{title_of(cell)}, {why}{instead}"
 
 
-def _chosen(sources: Sources, cell: str) -> dict[str, dict[str, Any]]:
-    """The series and cutoff of each window shown."""
+def _chosen(sources: Sources, cell: str) -> dict[str, dict[str, Any]] | None:
+    """The series and cutoff of each window shown; None where the forecasts are not there."""
     columns = ["forecast", "unique_id", "cutoff", sources.metric]
     losses = sources.parquet(f"models/evaluation/{cell}-losses.parquet", columns=columns, forecast="ensemble")
     forecasts = sources.models / "evaluation" / f"{cell}.parquet"
     if losses is None or not forecasts.exists():
-        return {}
+        return None
     ordered = losses.dropna(subset=[sources.metric]).sort_values(sources.metric, kind="stable")
     if ordered.empty:
         return {}
@@ -104,10 +110,15 @@ def _chart(sources: Sources, name: str, columns: Json, *, unique_id: str, cutoff
 def _draw(chart: go.Figure, found: pd.DataFrame, cell: str) -> None:
     """A cell's median and the interval around it."""
     level = _nearest_level(found, cell)
-    group = {"legendgroup": cell}
+    group: dict[str, Any] = {"legendgroup": cell}
     if level is not None:
         low, high = found[f"{cell}-lo-{level}"], found[f"{cell}-hi-{level}"]
-        add_band(chart, found["ds"], low, high, colour=colour_of(cell), opacity=0.16, **group)
+        if len(found) > 1:
+            add_band(chart, found["ds"], low, high, colour=colour_of(cell), opacity=0.16, **group)
+        else:  # of a single step no area is to be seen
+            ends = {"array": high - found[cell], "arrayminus": found[cell] - low}
+            bar = {"type": "data", "symmetric": False, "color": shade(colour_of(cell), 0.5), "thickness": 3, "width": 0}
+            group["error_y"] = {**bar, **ends}
     add_line(chart, found["ds"], found[cell], name=title_of(cell), colour=colour_of(cell), **group)
 
 
@@ -121,9 +132,7 @@ def _band_words(sources: Sources) -> str:
     names = [] if table is None else [str(name) for name in table]
     levels = [name.removeprefix("coverage_") for name in names if name.startswith("coverage_")]
     level = min(levels, key=lambda item: abs(float(item) - _LEVEL), default=None)
-    return (
-        "the bands are their intervals." if level is None else f"the bands should hold {level} % of the actual values."
-    )
+    return "there are no intervals." if level is None else f"the bands should hold {level} % of the actual values."
 
 
 def _window(sources: Sources, name: str, unique_id: str, cutoff: Any) -> pd.DataFrame | None:

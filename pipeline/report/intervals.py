@@ -36,6 +36,12 @@ def calibration_section(sources: Sources) -> Section:
         parts.append(table)
     if not parts:
         return Section("calibration", "Calibration", "", [missing("models/evaluation/*.parquet", "evaluate")])
+    evaluated = sources.tables_of_cells("models/evaluation/{cell}-series.csv")
+    if evaluated and not any(_interval_columns(sources, cell) for cell in evaluated):
+        words = (
+            "The median alone is forecast (quantiles), so there are no intervals: half of the actual values should lie "
+        )
+        return Section("calibration", "Calibration", f"{words}below it.", parts)
     return Section("calibration", "Calibration", f"{lead}{_shares_applied(sources)}", parts)
 
 
@@ -123,13 +129,13 @@ def _interval_errors(sources: Sources) -> list[Chart]:
     """How far the coverage of each interval is from its level, after calibration and, where it was measured, before."""
     chart = new_figure(x="interval, %", y="held more or less than promised, points")
     chart.add_hline(y=0, line={"color": MUTED, "width": 1, "dash": "dot"})
-    for cell, metrics in sources.of_cells("models/evaluation/{cell}.json").items():
+    for cell, details in sources.of_cells("models/evaluation/{cell}-details.json").items():
         table = sources.csv(f"models/evaluation/{cell}-series.csv")
         columns = sorted(_interval_columns(sources, cell), key=lambda column: float(column.removeprefix("coverage_")))
         if table is None or not columns:
             continue
         levels = [column.removeprefix("coverage_") for column in columns]
-        before = metrics.get("uncalibrated") or {}
+        before = details["uncalibrated"]
         for words, symbol, covered in (
             ("before", "circle-open", [before.get(column) for column in columns]),
             ("calibrated", "circle", [float(table[column].mean()) for column in columns]),
@@ -161,11 +167,11 @@ def _interval_errors(sources: Sources) -> list[Chart]:
 def _coverage(sources: Sources) -> Table | None:
     """Coverage and width of every interval, before and after calibration where the former was measured."""
     rows = []
-    for cell, metrics in sources.of_cells("models/evaluation/{cell}.json").items():
+    for cell, details in sources.of_cells("models/evaluation/{cell}-details.json").items():
         table = sources.csv(f"models/evaluation/{cell}-series.csv")
         if table is None:
             continue
-        before = metrics.get("uncalibrated") or {}
+        before = details["uncalibrated"]
         for column in _interval_columns(sources, cell):
             level = column.removeprefix("coverage_")
             rows.append(

@@ -1,4 +1,4 @@
-"""Stage baselines: data/windows/fit and data/windows/test -> models/evaluation/baselines.*, models/trained/ridge/."""
+"""Stage baselines: data/windows/fit and data/windows/test -> models/evaluation/, models/trained/ridge/."""
 
 from pathlib import Path
 
