@@ -180,8 +180,10 @@ def test_of_too_many_windows_the_same_are_drawn_each_time(monkeypatch: pytest.Mo
 
 
 def test_constant_series_leave_the_linear_map_without_weights() -> None:
-    fit, _ = window([np.full(90, 3.0)])
-    (found,) = fit_linear_maps(fit.train, fit.loss_scale, alphas=(1.0,), season_length=SEASON)
+    fit, _ = window([np.full(90, 3.0), np.arange(90.0)])  # of constant series alone there is no training part
+    constant = fit.train.series == 0
+    train = replace(fit.train, positions=fit.train.positions[constant], series=fit.train.series[constant])
+    (found,) = fit_linear_maps(train, fit.loss_scale, alphas=(1.0,), season_length=SEASON)
     assert not found.weights.any()
 
 

@@ -205,7 +205,7 @@ def test_a_perfect_forecast_has_no_error_and_covers_all() -> None:
 
 @pytest.mark.parametrize("price", [0.01, 3.0, 9.99, 12.49, 1e6])
 def test_a_constant_is_covered_by_what_rounding_leaves_of_it(price: float) -> None:
-    _, test = window([np.full(90, price)])
+    _, test = window([np.append(0.0, np.full(89, price))])
     forecast = np.full((len(test.windows), 5, len(QUANTILES)), np.expm1(np.log1p(price)))  # as of `transform: log1p`
     assert score_case(test, forecast).overall["coverage_80"] == 1
     assert score_case(test, forecast * (1 - 1e-9)).overall["coverage_80"] == 0
