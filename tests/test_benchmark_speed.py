@@ -45,7 +45,7 @@ from benchmarks.speed.figures import (
 from benchmarks.speed.page import render_page, render_run
 from benchmarks.speed.pipeline import read_stages
 from benchmarks.speed.process import Measure, Pair
-from benchmarks.speed.results import FOUND, PAGE, RUN, write_page
+from benchmarks.speed.results import FOUND, PAGE, RUN, beside_other_kinds, write_page
 from benchmarks.speed.running import Plan, Process, started, time_group
 from benchmarks.speed.synthetic import QUANTILES, build_fit, build_spec
 from pipeline.errors import GatecastError
@@ -210,6 +210,27 @@ def test_the_page_shows_promises_figures_and_where_they_were_made() -> None:
     assert any(line.startswith("| LSTM-64, 2 threads | 10.0 (10.0 to 10.0) |") for line in lines)
     for told in ("a processor, 2 cores", "PyTorch 2.13.0", "abc", "It is not used"):
         assert told in page.replace("\n", " ")
+
+
+def test_what_another_kind_of_processor_has_kept_stays_beside(tmp_path: Path) -> None:
+    def of(cpu: str, commit: str) -> dict[str, Any]:
+        return {**results_of("step/default/gru/1"), "machine": {**MACHINE, "cpu": cpu}, "commit": commit}
+
+    file = tmp_path / "training.json"
+    for cpu, commit in (("A", "first"), ("B", "second"), ("C", "third"), ("A", "last")):
+        file.write_text(json.dumps(beside_other_kinds(of(cpu, commit), file)))
+    found = json.loads(file.read_text())
+    assert [kind["commit"] for kind in (found, *found["elsewhere"])] == ["last", "third", "second"]
+    page = render_page(found)
+    assert re.findall(r"^On (.), 2 cores; 2026-01-01, (.*):$", page, re.MULTILINE) == [
+        ("A", "last"),
+        ("C", "third"),
+        ("B", "second"),
+    ]
+    assert page.count("| slower than the bare network by: the default run") == 3
+    assert "| the default run, GRU, 1 thread |" in re.sub(
+        " +", " ", page.split("those of the first of these machines")[1]
+    )
 
 
 def test_what_was_left_out_is_no_part_of_the_page() -> None:
@@ -409,6 +430,14 @@ def test_the_stages_of_two_commits_stand_beside_each_other() -> None:
         "| all of it | 130 | 100 | 1.30 |",
     ]
     assert any("1.30 times as fast as before, where 1.3 times was promised: kept." in line for line in lines)
+
+
+def test_the_default_run_of_another_kind_of_processor_is_told_in_a_sentence() -> None:
+    other = {**run_of({**NOW, "whole": 65.0}, BEFORE), "commit": "abc"}
+    text = render_run({**run_of(NOW, BEFORE), "elsewhere": [other]})
+    cpu, cores, date = other["machine"]["cpu"], other["machine"]["cores"], other["date"]
+    told = f"On {cpu}, {cores} cores; {date}, abc it was 2.00 times as fast: 130 s before"
+    assert f"{told} ({other['before']['commit']}), 65.0 s then." in text
 
 
 def test_where_the_default_run_is_not_faster_it_is_said_what_takes_its_time() -> None:

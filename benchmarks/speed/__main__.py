@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.accuracy import made
 from benchmarks.speed.catalogue import Group, groups
-from benchmarks.speed.results import FOUND, PAGE, write_page
+from benchmarks.speed.results import FOUND, PAGE, beside_other_kinds, write_page
 from benchmarks.speed.running import Json, Plan, time_group
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
@@ -60,7 +60,8 @@ def main() -> None:
         if not args.page:
             start = time.monotonic()
             found = measure(chosen, plan)  # before the folder of the results is needed
-            write_json(rounded({**found, "took_s": round(time.monotonic() - start)}), results)
+            found = rounded({**found, "took_s": round(time.monotonic() - start)})
+            write_json(beside_other_kinds(found, results), results)
         write_page(results, PAGE if results == FOUND else args.work / PAGE.name)
     except GatecastError as error:
         sys.exit(f"error: {error}")

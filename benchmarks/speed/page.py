@@ -110,8 +110,18 @@ def render_run(run: Json) -> str:
         f"environment, {often}; before is {run['before']['commit']}, now {run['now']['commit']}. The time of a "
         "stage is that between the lines by which DVC begins it and the next one. "
         f"On {run['machine']['cpu']}, {run['machine']['cores']} cores; {run['date']}."
+        + "".join(_run_elsewhere(other) for other in run.get("elsewhere", []))
     )
     return _section("The default run", ["stage", "before, s", "now, s", "before / now"], rows, f"{words}\n\n{made}")
+
+
+def _run_elsewhere(run: Json) -> str:
+    """What the default run of another kind of processor, which may have found other networks, has come to."""
+    before, now = (_short(median(_of_stage(run[name], WHOLE))) for name in ("before", "now"))
+    return (
+        f" On {_made_on(run)} it was {times_as_fast(run):.2f} times as fast: {before} s before "
+        f"({run['before']['commit']}), {now} s then."
+    )
 
 
 def times_as_fast(run: Json) -> float:
@@ -148,9 +158,21 @@ def _longest(taken: Mapping[str, Figure]) -> str:
 
 
 def _targets(results: Json) -> str:
-    held = targets(results)
-    rows = [[t.words, f"{t.limit:.1f} %", f"{t.figure:.2f} %", "yes" if t.met else "**no**"] for t in held]
-    return _section("What was promised", ["what was promised", "at most", "measured", "met"], rows)
+    kinds = [kind for kind in (results, *results.get("elsewhere", [])) if targets(kind)]
+    tables = [f"On {_made_on(kind)}:\n\n{_held(kind)}" for kind in kinds]
+    note = ["The steps below are those of the first of these machines.\n"] if len(kinds) > 1 else []
+    return "\n".join(["## What was promised\n", *tables, *note]) if kinds else ""
+
+
+def _held(results: Json) -> str:
+    rows = [[t.words, f"{t.limit:.1f} %", f"{t.figure:.2f} %", "yes" if t.met else "**no**"] for t in targets(results)]
+    return align_rows([["what was promised", "at most", "measured", "met"], *rows])
+
+
+def _made_on(results: Json) -> str:
+    """The machine, the day and the commit of a measurement."""
+    machine = results["machine"]
+    return f"{machine['cpu']}, {machine['cores']} cores; {results['date']}, {results['commit']}"
 
 
 def _input(results: Json) -> str:

@@ -26,7 +26,7 @@ from benchmarks.accuracy import ROOT, made
 from benchmarks.benchmark import Json
 from benchmarks.environments import variables
 from benchmarks.speed.page import WHOLE, render_run
-from benchmarks.speed.results import FOUND, PAGE, RUN, write_page
+from benchmarks.speed.results import FOUND, PAGE, RUN, beside_other_kinds, write_page
 from pipeline.errors import GatecastError
 from pipeline.metrics import rounded
 from pipeline.storage import write_json
@@ -55,8 +55,9 @@ def main() -> None:
         commits = {"before": resolve(args.old), "now": resolve(args.new)}
         start = time.monotonic()
         found = {**measure(commits, args.rounds), **made()}
-        run = rounded({**found, "took_s": round(time.monotonic() - start)})
-        write_json(run, FOUND.with_name(RUN))
+        file = FOUND.with_name(RUN)
+        run = beside_other_kinds(rounded({**found, "took_s": round(time.monotonic() - start)}), file)
+        write_json(run, file)
         print(render_run(run))
         if FOUND.exists():
             write_page(FOUND, PAGE)

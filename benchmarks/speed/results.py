@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.benchmark import HERE
@@ -13,6 +14,16 @@ from pipeline.storage import read_json
 FOUND = RESULTS / "training.json"
 PAGE = HERE / "TRAINING.md"
 RUN = "pipeline.json"  # beside the results: what `python -m benchmarks.speed.pipeline` writes
+
+
+def beside_other_kinds(found: dict[str, Any], results: Path) -> dict[str, Any]:
+    """Results with `elsewhere`, the last ones of every other kind of processor among those that were there before."""
+    if not results.exists():
+        return found
+    before = read_json(results)
+    kinds = [before, *before.pop("elsewhere", [])]
+    others = [kind for kind in kinds if kind["machine"]["cpu"] != found["machine"]["cpu"]]
+    return {**found, "elsewhere": others} if others else found
 
 
 def write_page(results: Path, page: Path) -> None:
