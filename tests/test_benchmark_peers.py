@@ -742,11 +742,22 @@ def test_the_time_of_a_stage_that_was_interrupted_is_that_of_both_runs(tmp_path:
     assert stage(tmp_path, "a", 0.0) == both  # all of it was finished
 
 
+def assert_of_one_run(work: Path, folder: str) -> None:
+    """The time of a stage is that of the run that ends here; a machine that is busy may take longer for it than before.
+
+    Seconds are kept to a tenth.
+    """
+    start = time.perf_counter()
+    known = stage(work, folder, 0.0)
+    assert known is not None
+    assert known <= time.perf_counter() - start + 0.05
+
+
 def test_the_time_of_other_work_takes_the_place_of_a_longer_one(tmp_path: Path) -> None:
-    slow, fast = stage(tmp_path, "a", 1.0), stage(tmp_path, "b", 0.0)
+    slow = stage(tmp_path, "a", 1.0)
     assert slow is not None
-    assert fast is not None
-    assert fast < slow
+    assert slow >= 1.0
+    assert_of_one_run(tmp_path, "b")
     assert stage(tmp_path, "a", 0.0) == slow
 
 
@@ -787,10 +798,10 @@ def test_what_was_begun_with_other_params_has_a_time_that_nobody_knows(tmp_path:
 
 
 def test_a_stage_that_keeps_nothing_takes_the_time_of_its_last_run(tmp_path: Path) -> None:
-    first, second = stage(tmp_path, "", 0.5), stage(tmp_path, "", 0.0)
+    first = stage(tmp_path, "", 0.5)
     assert first is not None
-    assert second is not None
-    assert second < first
+    assert first >= 0.5
+    assert_of_one_run(tmp_path, "")
 
 
 def test_ours_is_refused_where_its_time_is_not_known(tmp_path: Path) -> None:
