@@ -109,25 +109,29 @@ def render_run(run: Json) -> str:
         "Made by `python -m benchmarks.speed.pipeline`: each commit in a clean clone with an empty cache, in the same "
         f"environment, {often}; before is {run['before']['commit']}, now {run['now']['commit']}. The time of a "
         "stage is that between the lines by which DVC begins it and the next one. "
-        f"On {run['machine']['cpu']}, {run['machine']['cores']} cores; {run['date']}."
-        + "".join(_run_elsewhere(other) for other in run.get("elsewhere", []))
+        f"On {_machine(run)}; {run['date']}." + "".join(_run_elsewhere(other) for other in run.get("elsewhere", []))
     )
     return _section("The default run", ["stage", "before, s", "now, s", "before / now"], rows, f"{words}\n\n{made}")
 
 
 def _run_elsewhere(run: Json) -> str:
     """What the default run of another kind of processor, which may have found other networks, has come to."""
-    before, now = (_short(median(_of_stage(run[name], WHOLE))) for name in ("before", "now"))
+    before, now = _whole_runs(run)
     return (
-        f" On {_made_on(run)} it was {times_as_fast(run):.2f} times as fast: {before} s before "
-        f"({run['before']['commit']}), {now} s then."
+        f" On {_made_on(run)} it was {times_as_fast(run):.2f} times as fast: {_short(before)} s before "
+        f"({run['before']['commit']}), {_short(now)} s then."
     )
 
 
 def times_as_fast(run: Json) -> float:
     """How many times as fast the default run became, by the medians of its rounds; rounded down to a hundredth."""
-    before, now = (median(_of_stage(run[name], WHOLE)) for name in ("before", "now"))
+    before, now = _whole_runs(run)
     return _down(before / now)
+
+
+def _whole_runs(run: Json) -> tuple[float, float]:
+    """Seconds of all of the default run, before and now: medians of rounds."""
+    return median(_of_stage(run["before"], WHOLE)), median(_of_stage(run["now"], WHOLE))
 
 
 def _of_stage(commit: Json, stage: str) -> list[float]:
@@ -171,8 +175,11 @@ def _held(results: Json) -> str:
 
 def _made_on(results: Json) -> str:
     """The machine, the day and the commit of a measurement."""
-    machine = results["machine"]
-    return f"{machine['cpu']}, {machine['cores']} cores; {results['date']}, {results['commit']}"
+    return f"{_machine(results)}; {results['date']}, {results['commit']}"
+
+
+def _machine(results: Json) -> str:
+    return f"{results['machine']['cpu']}, {results['machine']['cores']} cores"
 
 
 def _input(results: Json) -> str:
@@ -312,7 +319,7 @@ def _setting(results: Json) -> str:
         f"{PAIRED:g} times that for the pairs). "
         "Threads are set when a process starts, so each row has processes of its own, one of ours and one of PyTorch, "
         "which wait while the other is asked. All was traced and run twice before.\n\n"
-        f"On {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, "
+        f"On {_machine(results)}, {machine['memory_gib']} GiB, Python {machine['python']}, "
         f"TensorFlow {machine['tensorflow']}{torch}; {results['date']}, {results['commit']}.\n"
     )
 
