@@ -170,16 +170,15 @@ def say_nothing(known: Known, train_lengths: Sequence[int], trained_on: Sequence
             seen = column[np.isfinite(column)]
             if not len(seen):
                 yield f"{name!r} has no value in the training part, so that networks are not told it at all"
-            elif np.ptp(seen) == 0 and len(seen) < len(column):
-                yield (
-                    f"{name!r} is {seen[0]:g} wherever the training part has it, which to networks is the same as a "
-                    "missing value; write what it is elsewhere, such as 0"
-                )
             elif np.ptp(seen) == 0:
-                yield (
-                    f"{name!r} is {seen[0]:g} all through the training part, so that it is chance what networks make "
-                    "of another value; leave it out, or bring history in which it changes"
+                where = (
+                    "wherever the training part has it, which to networks is the same as a missing value; write what "
+                    "it is elsewhere, such as 0"
+                    if len(seen) < len(column)
+                    else "all through the training part, so that it is chance what networks make of another value; "
+                    "leave it out, or bring history in which it changes"
                 )
+                yield f"{name!r} is {seen[0]:g} {where}"
 
 
 def _trained_on(known: Known, train_lengths: Sequence[int], trained_on: Sequence[int]) -> tuple[Floats, Floats]:

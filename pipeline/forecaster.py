@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -262,10 +263,9 @@ class Forecaster:
             skip_empty: likewise; `Prepared.left_out` names what it left out.
         """
         contexts = _Contexts.of_panel(panel, self.spec.context_length)
-        left_out: list[str] = []
-        if skip_empty and not contexts.empty.all():  # where all are, they are refused by their names
-            left_out = [name for name, empty in zip(contexts.ids, contexts.empty, strict=True) if empty]
-            contexts = _Contexts.of_panel(panel.without(left_out), self.spec.context_length) if left_out else contexts
+        left_out = list(compress(contexts.ids, contexts.empty)) if skip_empty else []
+        if 0 < len(left_out) < len(contexts.ids):  # where all are empty, they are refused by their names
+            contexts = _Contexts.of_panel(panel.without(left_out), self.spec.context_length)
         contexts.check(self.spec.hparams.transform, self.spec.horizon)
         beside = self._beside(contexts, future)
         inputs = self.check_arrays(contexts.history, np.isfinite(contexts.history), **beside)

@@ -37,7 +37,7 @@ def calibration_section(sources: Sources) -> Section:
     if not parts:
         return Section("calibration", "Calibration", "", [missing("models/evaluation/*.parquet", "evaluate")])
     evaluated = sources.tables_of_cells("models/evaluation/{cell}-series.csv")
-    if evaluated and not any(_interval_columns(sources, cell) for cell in evaluated):
+    if evaluated and not any(_interval_columns(table) for table in evaluated.values()):
         words = (
             "The median alone is forecast (quantiles), so there are no intervals: half of the actual values should lie "
         )
@@ -76,7 +76,8 @@ def observed_shares(sources: Sources, cell: str) -> dict[float, float]:
     series, y = pd.factorize(targets["unique_id"])[0], targets["y"].to_numpy()
     seen = np.isfinite(y)
     count = np.bincount(series[seen])
-    levels = [name.removeprefix("coverage_") for name in _interval_columns(sources, cell)]
+    table = sources.csv(f"models/evaluation/{cell}-series.csv")
+    levels = [] if table is None else [name.removeprefix("coverage_") for name in _interval_columns(table)]
     columns = {0.5: cell}
     for level in levels:
         tail = (1 - float(level) / 100) / 2
@@ -90,9 +91,9 @@ def observed_shares(sources: Sources, cell: str) -> dict[float, float]:
     return shares
 
 
-def _interval_columns(sources: Sources, cell: str) -> list[str]:
-    table = sources.csv(f"models/evaluation/{cell}-series.csv")
-    return [] if table is None else [str(name) for name in table if str(name).startswith("coverage_")]
+def _interval_columns(table: pd.DataFrame) -> list[str]:
+    """Of a table of errors by series those that are of an interval."""
+    return [str(name) for name in table if str(name).startswith("coverage_")]
 
 
 def _reliability(shares: dict[str, dict[float, float]]) -> Chart:
@@ -131,8 +132,10 @@ def _interval_errors(sources: Sources) -> list[Chart]:
     chart.add_hline(y=0, line={"color": MUTED, "width": 1, "dash": "dot"})
     for cell, details in sources.of_cells("models/evaluation/{cell}-details.json").items():
         table = sources.csv(f"models/evaluation/{cell}-series.csv")
-        columns = sorted(_interval_columns(sources, cell), key=lambda column: float(column.removeprefix("coverage_")))
-        if table is None or not columns:
+        if table is None:
+            continue
+        columns = sorted(_interval_columns(table), key=lambda column: float(column.removeprefix("coverage_")))
+        if not columns:
             continue
         levels = [column.removeprefix("coverage_") for column in columns]
         before = details["uncalibrated"]
@@ -172,7 +175,7 @@ def _coverage(sources: Sources) -> Table | None:
         if table is None:
             continue
         before = details["uncalibrated"]
-        for column in _interval_columns(sources, cell):
+        for column in _interval_columns(table):
             level = column.removeprefix("coverage_")
             rows.append(
                 [
